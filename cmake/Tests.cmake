@@ -1,0 +1,37 @@
+# One gtest program per suite folder, and the tests that ctest runs in this tree.
+#   tests/unit/<layer>/**_test.cpp  -> <layer>_test          tests/graph/**_test.cpp -> graph_test
+find_package(GTest REQUIRED)
+include(GoogleTest)
+
+# What several suites use.
+file(GLOB_RECURSE support_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cpp)
+if(support_sources)
+    add_library(twinspan_test_support STATIC ${support_sources})
+    target_link_libraries(twinspan_test_support PUBLIC twinspan_control GTest::gmock)
+else()
+    add_library(twinspan_test_support INTERFACE)
+    target_link_libraries(twinspan_test_support INTERFACE twinspan_control GTest::gmock)
+endif()
+
+set(test_programs)
+foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control unit/support graph property control)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${suite}/*_test.cpp)
+    if(NOT sources)
+        continue()
+    endif()
+    string(REGEX REPLACE "^unit/" "" name ${suite})
+    if(suite STREQUAL "control")
+        set(name control_process)
+    endif()
+    add_executable(${name}_test ${sources})
+    target_link_libraries(${name}_test PRIVATE twinspan_test_support GTest::gtest_main)
+    target_compile_definitions(${name}_test PRIVATE TWINSPAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+    gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
+                         WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
+                         PROPERTIES LABELS unit TIMEOUT 120)
+    list(APPEND test_programs ${name}_test)
+endforeach()
+
+if(TWINSPAN_FULL_SUITE)
+    include(FullSuite)
+endif()
