@@ -1,0 +1,175 @@
+// What the workers know about the world. Built by control, never changed once published.
+#pragma once
+
+#include "dataplane/config/route_result.hpp"
+#include "dataplane/packet/headers.hpp"
+#include "dataplane/packet/meta.hpp"
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace twinspan {
+
+namespace crypto {
+class OutboundSa;
+class InboundSa;
+}  // namespace crypto
+
+enum class Link : std::uint8_t { none, primary, secondary };
+
+struct Leg {
+    std::uint16_t port = 0;
+    std::uint16_t netdev = kNone;  // index of its TAP
+    Zone zone = Zone::lan;
+    Link link = Link::none;
+    bool up = true;                // port's link; a leg that is drained is still up
+    std::uint8_t tag_count = 0;    // 0: untagged, 1: 802.1Q, 2: QinQ, outer first
+    std::array<VlanTag, 2> tags{};
+    MacAddress mac{};
+    std::uint16_t mtu = 1500;
+    be32 address4{};               // source of ICMP errors; 0 when the leg has none
+    Ipv6Address address6{};
+};
+
+// How a port's frames map to legs.
+struct PortLegs {
+    std::uint16_t untagged = kNone;
+    std::vector<std::uint16_t> tagged;  // by VLAN id, kNone where none; empty or 4096 long
+    struct QinQ {
+        std::uint16_t outer, inner, leg;
+    };
+    std::vector<QinQ> qinq;
+    MacAddress mac{};
+};
+
+enum class EgressKind : std::uint8_t {
+    leg,     // rewrite the L2 header, transmit
+    nat,     // the same, after source NAT from `pool`
+    tunnel,  // encrypt into `tunnel`
+    glean,   // the neighbour is not resolved: Linux gets the packet (plain) or it is dropped (NAT)
+    drop,    // `reason`
+};
+
+// One way out, finished: what a member of a group stands for. Fits one cache line.
+struct alignas(64) Egress {
+    EgressKind kind = EgressKind::drop;
+    Drop reason = Drop::no_route;
+    Zone zone = Zone::lan;
+    std::uint8_t rewrite_length = 0;     // Ethernet and VLAN tags, without the final ethertype
+    std::uint16_t port = 0;
+    std::uint16_t leg = kNone;
+    std::uint16_t pool = kNone;
+    std::uint16_t tunnel = kNone;
+    std::uint16_t mtu = 1500;            // largest IP packet; for a tunnel, the inner one
+    std::array<std::uint8_t, 24> rewrite{};  // dst, src, tags; L2Rewrite appends the ethertype
+};
+static_assert(sizeof(Egress) == 64);
+
+// Flows hash to buckets, buckets name egresses. A power of two of buckets.
+struct Group {
+    std::uint32_t first_bucket = 0;
+    std::uint32_t bucket_mask = 0;
+};
+
+struct alignas(64) Tunnel {
+    crypto::OutboundSa* out = nullptr;   // null: no SA
+    std::uint16_t outer_egress = kNone;  // a leg egress; kNone: the path is down
+    std::uint16_t netdev = kNone;        // index of its TUN; kNone when it opted out
+    std::uint16_t inner_mtu = 1446;
+    std::uint16_t mss4 = 1406;           // largest TCP MSS that fits, IPv4 and IPv6 inner
+    std::uint16_t mss6 = 1386;
+    bool up = false;                     // has SAs, and its leg is up and not drained
+    be32 local{};
+    be32 remote{};
+    Ipv4Header outer{};                  // template; total length and ID zero, checksum over the rest
+};
+
+struct InboundSaEntry {
+    std::uint32_t spi = 0;  // 0: empty slot (RFC 4303 section 2.1 reserves it)
+    std::uint16_t tunnel = kNone;
+    crypto::InboundSa* sa = nullptr;
+};
+
+// Open addressing, linear probing, at most half full. Keys are SPIs, host order.
+class InboundSaTable {
+public:
+    explicit InboundSaTable(const std::vector<InboundSaEntry>& entries = {});
+    const InboundSaEntry* find(std::uint32_t spi) const noexcept {
+        for (std::uint32_t i = slot(spi);; i = (i + 1) & mask_) {
+            const InboundSaEntry& e = slots_[i];
+            if (e.spi == spi && spi != 0) {
+                return &e;
+            }
+            if (e.spi == 0) {
+                return nullptr;
+            }
+        }
+    }
+    void prefetch(std::uint32_t spi) const noexcept { __builtin_prefetch(&slots_[slot(spi)]); }
+
+private:
+    std::uint32_t slot(std::uint32_t spi) const noexcept { return (spi * 0x9e3779b1u >> 8) & mask_; }
+    std::uint32_t mask_ = 0;
+    std::vector<InboundSaEntry> slots_;
+};
+
+struct Ipv4Range {
+    be32 first{};
+    be32 last{};
+};
+
+struct NatTimeouts {  // seconds; RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-1
+    std::uint32_t udp = 300;
+    std::uint32_t tcp_established = 7440;
+    std::uint32_t tcp_transitory = 240;
+    std::uint32_t icmp = 60;
+};
+
+struct NatPool {
+    Zone zone = Zone::microsoft_peering;
+    std::vector<Ipv4Range> addresses;  // disjoint, ascending
+    std::uint32_t address_count = 0;
+    std::uint16_t first_port = 1024;
+    std::uint16_t last_port = 65535;
+    NatTimeouts timeouts;
+};
+
+// What a TAP or TUN netdev stands for.
+struct Netdev {
+    bool is_tunnel = false;
+    std::uint16_t index = kNone;  // leg or tunnel
+};
+
+// A bulk longest-prefix-match, so that stages need not know which library does it.
+struct Lookup4 {
+    const void* table = nullptr;
+    // dst in host order; writes one RouteResult::raw() each
+    void (*bulk)(const void* table, const std::uint32_t* dst, std::uint64_t* out, unsigned n) noexcept = nullptr;
+};
+struct Lookup6 {
+    const void* table = nullptr;
+    void (*bulk)(const void* table, const Ipv6Address* dst, std::uint64_t* out, unsigned n) noexcept = nullptr;
+};
+
+struct Snapshot {
+    std::uint64_t generation = 0;
+    Lookup4 fib4;  // shared between snapshots, updated in place
+    Lookup6 fib6;
+    std::vector<PortLegs> ports;      // by port index
+    std::vector<Leg> legs;
+    std::vector<Group> groups;
+    std::vector<std::uint16_t> buckets;
+    std::vector<Egress> egresses;
+    std::vector<Tunnel> tunnels;
+    InboundSaTable inbound_sas;
+    std::vector<NatPool> pools;
+    std::vector<Netdev> netdevs;
+    std::array<std::uint8_t, kZoneCount> may_send{};  // [from]: one bit per zone it may send to
+
+    bool allows(Zone from, Zone to) const noexcept {
+        return (may_send[static_cast<std::size_t>(from)] >> static_cast<unsigned>(to) & 1u) != 0;
+    }
+};
+
+}  // namespace twinspan

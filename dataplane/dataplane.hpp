@@ -1,0 +1,109 @@
+// The data plane as control sees it: ports, netdevs, workers, tables, counters. No mbufs here.
+#pragma once
+
+#include "dataplane/base/error.hpp"
+#include "dataplane/config/route_result.hpp"
+#include "dataplane/config/snapshot.hpp"
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace twinspan {
+
+class WorkerCounters;
+class NatTable;
+
+struct DataplaneOptions {
+    std::string name = "twinspan";  // EAL file prefix: a second daemon of this name is refused
+    bool hugepages = true;
+    std::uint32_t memory_mib = 1024;
+    std::uint16_t workers = 1;
+    std::vector<unsigned> cpus;           // one per worker; empty: the scheduler chooses
+    bool sleep_when_idle = true;          // design decision 9
+    std::uint32_t buffers = 32768;        // mbufs in the pool
+    std::uint32_t nat_sessions = 1 << 17;
+    std::uint32_t max_routes4 = 1 << 17;  // also bounds memory for /25 and longer
+    std::uint32_t max_routes6 = 1 << 15;
+    std::vector<std::string> eal_args;    // appended as they are
+};
+
+struct PortSpec {
+    std::string name;    // as in the configuration
+    std::string device;  // PCI address, or a vdev with its arguments: "net_af_packet0,iface=eth1"
+    std::uint16_t mtu = 1500;
+};
+
+struct PortInfo {
+    std::uint16_t index;      // in Snapshot::ports
+    MacAddress mac;
+    std::string kernel_netdev;  // the Linux interface behind it (AF_PACKET, AF_XDP), or empty
+};
+
+enum class NetdevKind : std::uint8_t { tap, tun };
+
+struct NetdevSpec {
+    std::string name;  // at most 15 characters
+    NetdevKind kind = NetdevKind::tap;
+    MacAddress mac{};  // tap only
+    std::uint16_t mtu = 1500;
+};
+
+struct PortStats {
+    std::uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors;
+};
+
+// Thread: control, unless said otherwise.
+class Dataplane {
+public:
+    // Starts EAL, makes the buffer pool and the tables. One per process.
+    static Result<std::unique_ptr<Dataplane>> create(const DataplaneOptions& options);
+    ~Dataplane();  // stops workers, closes ports, removes netdevs and EAL's files
+    Dataplane(const Dataplane&) = delete;
+    Dataplane& operator=(const Dataplane&) = delete;
+
+    Result<PortInfo> add_port(const PortSpec& spec);
+    // The netdev appears in the calling thread's network namespace, down and without carrier.
+    Result<std::uint16_t> add_netdev(const NetdevSpec& spec);  // index in Snapshot::netdevs
+    void set_carrier(std::uint16_t netdev, bool up);
+
+    // Ports and netdevs are complete; workers begin with `first`.
+    Result<void> start(std::unique_ptr<const Snapshot> first);
+
+    // Never blocks; the old snapshot is freed when every worker has let it go.
+    void publish(std::unique_ptr<const Snapshot> next);
+    // Blocks until every worker has passed a quiescent point: microseconds, or a sleep's length.
+    void synchronize();
+    // From a timer: frees what was retired. Returns how many snapshots still wait.
+    std::size_t reclaim();
+
+    // The FIBs are updated in place while workers read. `length` in bits. Errors: no room.
+    Lookup4 fib4() const;
+    Lookup6 fib6() const;
+    Result<void> insert(be32 prefix, unsigned length, RouteResult result);
+    Result<void> insert(const Ipv6Address& prefix, unsigned length, RouteResult result);
+    void erase(be32 prefix, unsigned length);
+    void erase(const Ipv6Address& prefix, unsigned length);
+
+    // Link state by the driver; ports with a kernel netdev are better watched by rtnetlink.
+    bool link_up(std::uint16_t port) const;
+    PortStats port_stats(std::uint16_t port) const;
+
+    // Workers first, the punt thread last. Any thread may read.
+    // Workers: rx + injected + generated = tx + punted + drops.
+    // Punt thread: `rx` counts packets read from Linux, `injected` those taken from the workers, `punted` those
+    // written to Linux, `tx` those handed to the workers; the same equation holds.
+    std::vector<const WorkerCounters*> counters() const;
+    const NatTable& nat() const;
+
+private:
+    struct Impl;
+    explicit Dataplane(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace twinspan

@@ -1,0 +1,139 @@
+// A burst of packets on its way through the graph, the verdicts stages give on it, and the
+// context they share.
+#pragma once
+
+#include "dataplane/base/counter.hpp"
+#include "dataplane/base/drop.hpp"
+#include "dataplane/packet/meta.hpp"
+
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+namespace twinspan {
+
+inline constexpr std::uint16_t kBurst = 64;
+inline constexpr std::uint16_t kMaxPorts = 32;     // Debian's RTE_MAX_ETHPORTS
+inline constexpr std::uint16_t kMaxLegs = 256;
+inline constexpr std::uint16_t kMaxTunnels = 16384;
+
+struct TrafficCounter {  // one writer
+    Counter packets;
+    Counter bytes;
+    void add(std::uint64_t n, std::uint64_t n_bytes) noexcept {
+        packets.add(n);
+        bytes.add(n_bytes);
+    }
+};
+
+// One per worker: written by that worker, read by control.
+// At rest: rx + injected + generated = tx + punted + the sum of drops.
+class alignas(RTE_CACHE_LINE_SIZE) WorkerCounters {
+public:
+    Counter rx;         // frames taken from ports
+    Counter injected;   // packets taken from the punt thread (Linux sent them)
+    Counter generated;  // ICMP errors made here
+    Counter tx;         // frames the ports took
+    Counter punted;     // packets handed to the punt thread
+    Counter loops;
+    Counter busy_loops;  // loops that found work
+    std::array<TrafficCounter, kMaxLegs> leg_rx;
+    std::array<TrafficCounter, kMaxLegs> leg_tx;
+    std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_rx = std::make_unique<std::array<TrafficCounter, kMaxTunnels>>();
+    std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_tx = std::make_unique<std::array<TrafficCounter, kMaxTunnels>>();
+
+    Counter& operator[](Drop reason) noexcept { return drops_[static_cast<std::size_t>(reason)]; }
+    const Counter& operator[](Drop reason) const noexcept { return drops_[static_cast<std::size_t>(reason)]; }
+
+private:
+    std::array<Counter, kDropCount> drops_;
+};
+
+// Keep the packet, or drop it for a reason. One byte, so it travels in a register.
+class Verdict {
+public:
+    constexpr Verdict(Drop reason) noexcept : raw_(static_cast<std::uint8_t>(static_cast<unsigned>(reason) + 1)) {}
+    static constexpr Verdict keep() noexcept { return Verdict{}; }
+    constexpr bool kept() const noexcept { return raw_ == 0; }
+    constexpr Drop reason() const noexcept { return static_cast<Drop>(raw_ - 1); }
+
+private:
+    constexpr Verdict() noexcept = default;
+    std::uint8_t raw_ = 0;
+};
+
+// A list of packets with room for what one walk of the graph can hold.
+template <std::uint16_t Capacity>
+class PacketList {
+public:
+    static constexpr std::uint16_t kCapacity = Capacity;
+    std::uint16_t size() const noexcept { return size_; }
+    bool empty() const noexcept { return size_ == 0; }
+    bool full() const noexcept { return size_ == Capacity; }
+    rte_mbuf* operator[](std::uint16_t i) const noexcept { return packets_[i]; }
+    rte_mbuf** data() noexcept { return packets_.data(); }
+    rte_mbuf** begin() noexcept { return packets_.data(); }
+    rte_mbuf** end() noexcept { return packets_.data() + size_; }
+    void push(rte_mbuf* m) noexcept { packets_[size_++] = m; }
+    void resize(std::uint16_t n) noexcept { size_ = n; }  // after writing to data()
+    void clear() noexcept { size_ = 0; }
+
+private:
+    std::uint16_t size_ = 0;
+    std::array<rte_mbuf*, Capacity> packets_;
+};
+
+struct Snapshot;
+class NatTable;
+namespace crypto {
+class Engine;
+}
+
+// Everything a stage may touch. The lists are emptied by the worker after every walk, and no
+// packet is in two of them, so none can hold more than the walk's packets.
+struct Context {
+    const Snapshot* config;      // this loop's configuration
+    std::uint64_t now_tsc;       // time of the loop's start
+    std::uint32_t now_seconds;   // coarse clock for session and rate state
+    std::uint16_t worker;
+    WorkerCounters* counters;
+    crypto::Engine* crypto;
+    NatTable* nat;
+
+    PacketList<2 * kBurst> dropped;                          // freed in bulk by the worker
+    PacketList<2 * kBurst> punted;                           // to the punt thread, meta.netdev says which TAP
+    PacketList<kBurst> generated;                            // ICMP errors to be routed, from the data's start
+    std::array<PacketList<2 * kBurst>, kMaxPorts> transmit;  // whole frames
+    std::uint64_t icmp_tokens = 0;                           // ICMP errors that may still be made; refilled by the worker
+    std::uint64_t punt_tokens = 0;                           // packets that may still be punted; refilled by the worker
+
+    void drop(rte_mbuf* m, Drop reason) noexcept {
+        (*counters)[reason].add(1);
+        dropped.push(m);
+    }
+};
+
+class Batch : public PacketList<kBurst> {
+public:
+    // Asks fn(mbuf) -> Verdict for every packet, in order; the kept ones close ranks.
+    template <class Fn>
+    void for_each(Context& ctx, Fn&& fn) noexcept {
+        static_assert(noexcept(fn(std::declval<rte_mbuf&>())), "the packet path does not throw");
+        std::uint16_t kept = 0;
+        for (std::uint16_t i = 0; i < size(); ++i) {
+            rte_mbuf* m = (*this)[i];
+            const Verdict verdict = fn(*m);
+            if (verdict.kept()) [[likely]] {
+                data()[kept++] = m;
+            } else {
+                ctx.drop(m, verdict.reason());
+            }
+        }
+        resize(kept);
+    }
+};
+
+}  // namespace twinspan
