@@ -1,0 +1,107 @@
+// The bytes of an ESP packet in tunnel mode (RFC 4303 section 2, RFC 4106 sections 3 to 5) and what they cost.
+//
+//   | SPI 4 | sequence 4 | IV 8 | payload | padding | pad length 1 | next header 1 | ICV 16 |
+//   |<-- authenticated -->|      |<------------- encrypted -------------------->|
+#pragma once
+
+#include "crypto/suite.hpp"
+
+#include <array>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace twinspan {
+
+static_assert(std::endian::native == std::endian::little, "the packet path swaps bytes without asking");
+
+inline constexpr std::size_t kEspHeaderLen = 8;
+inline constexpr std::size_t kEspPayloadOffset = kEspHeaderLen + kIvLen;
+inline constexpr std::size_t kEspTrailerMinLen = 2;  // pad length and next header
+inline constexpr std::size_t kEspAlignment = 4;      // RFC 4303 section 2.4
+inline constexpr std::size_t kEspMaxRoom = kEspAlignment - 1 + kEspTrailerMinLen + kIcvLen;  // needed behind a payload
+inline constexpr std::size_t kEspMinLen = kEspPayloadOffset + kEspAlignment + kIcvLen;
+
+inline constexpr std::uint8_t kNextHeaderIpv4 = 4;
+inline constexpr std::uint8_t kNextHeaderIpv6 = 41;
+inline constexpr std::uint8_t kNextHeaderDummy = 59;  // RFC 4303 section 2.6: discard without a word
+
+enum class OuterIp : std::uint8_t { ipv4, ipv6 };
+enum class Encapsulation : std::uint8_t { esp, esp_in_udp };  // the second is NAT-T, RFC 3948
+
+constexpr std::size_t pad_len(std::size_t payload_len) noexcept { return (0 - (payload_len + kEspTrailerMinLen)) % kEspAlignment; }
+
+// From the SPI to the end of the ICV.
+constexpr std::size_t sealed_len(std::size_t payload_len) noexcept {
+    return kEspPayloadOffset + payload_len + pad_len(payload_len) + kEspTrailerMinLen + kIcvLen;
+}
+
+constexpr std::size_t outer_len(OuterIp ip, Encapsulation encapsulation) noexcept {
+    return (ip == OuterIp::ipv4 ? 20u : 40u) + (encapsulation == Encapsulation::esp_in_udp ? 8u : 0u);
+}
+
+// The largest inner packet whose outer packet is at most `outer_limit` bytes, IP header included; 0 when none fits.
+constexpr std::size_t max_inner_len(std::size_t outer_limit, OuterIp ip, Encapsulation encapsulation) noexcept {
+    const std::size_t fixed = outer_len(ip, encapsulation) + kEspPayloadOffset + kIcvLen;
+    const std::size_t room = outer_limit < fixed ? 0 : (outer_limit - fixed) / kEspAlignment * kEspAlignment;
+    return room < kEspTrailerMinLen ? 0 : room - kEspTrailerMinLen;
+}
+
+inline std::uint32_t load_be32(const std::uint8_t* p) noexcept {
+    std::uint32_t v;
+    std::memcpy(&v, p, sizeof v);
+    return __builtin_bswap32(v);
+}
+
+inline std::uint32_t esp_spi(const std::uint8_t* esp) noexcept { return load_be32(esp); }
+inline std::uint32_t esp_sequence_low(const std::uint8_t* esp) noexcept { return load_be32(esp + 4); }
+
+// Sixteen bytes that leave in one store: what reads them back a few cycles later, the cipher, is
+// served from the store buffer; from two narrow stores it would have to wait for the cache.
+inline void store_block(std::uint8_t* to, std::uint64_t low, std::uint64_t high) noexcept {
+    using Vector = long long __attribute__((vector_size(16)));
+    const Vector v{static_cast<long long>(low), static_cast<long long>(high)};
+    std::memcpy(to, &v, sizeof v);
+}
+
+// SPI, sequence number and explicit IV. The IV is the 64-bit sequence number: unique per key, as
+// RFC 4106 section 3.1 asks, for as long as the sequence number is.
+inline void write_esp_header(std::uint8_t* esp, std::uint32_t spi_be, std::uint64_t seq) noexcept {
+    const std::uint64_t seq_be = __builtin_bswap64(seq);
+    store_block(esp, std::uint64_t{spi_be} | (seq_be & 0xffff'ffff'0000'0000), seq_be);
+}
+
+// Salt and IV (RFC 4106 section 4); writes 16 bytes, of which the nonce is the first 12.
+inline void write_nonce(std::uint8_t* nonce, std::uint32_t salt_be, std::uint64_t iv_be) noexcept {
+    store_block(nonce, std::uint64_t{salt_be} | iv_be << 32, iv_be >> 32);
+}
+
+// SPI and 64-bit sequence number (RFC 4106 section 5, extended sequence numbers); writes 16 bytes, 12 count.
+inline void write_esn_aad(std::uint8_t* aad, std::uint32_t spi_be, std::uint64_t seq) noexcept {
+    write_nonce(aad, spi_be, __builtin_bswap64(seq));
+}
+
+// Padding 1, 2, 3, ... and pad length, by pad length, as they lie in memory (RFC 4303 section 2.4).
+inline constexpr std::array<std::uint32_t, kEspAlignment> kShortTrailer{0x00, 0x01'01, 0x02'02'01, 0x03'03'02'01};
+
+// Writes padding, pad length and next header behind the payload and returns their length. Stores eight
+// bytes whatever the length, which the room for the ICV makes safe.
+inline std::size_t write_trailer(std::uint8_t* payload_end, std::size_t padding, std::uint8_t next_header) noexcept {
+    const std::uint64_t trailer = kShortTrailer[padding] | std::uint64_t{next_header} << (8 * (padding + 1));
+    std::memcpy(payload_end, &trailer, sizeof trailer);
+    return padding + kEspTrailerMinLen;
+}
+
+// Whether `padding` bytes that end at `pad_end` are 1, 2, 3, ... (RFC 4303 section 2.4).
+inline bool padding_is_valid(const std::uint8_t* pad_end, std::size_t padding) noexcept {
+    const std::uint8_t* pad = pad_end - padding;
+    for (std::size_t i = 0; i < padding; ++i) {
+        if (pad[i] != static_cast<std::uint8_t>(i + 1)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+}  // namespace twinspan

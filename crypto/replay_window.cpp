@@ -1,0 +1,109 @@
+#include "crypto/replay_window.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace twinspan {
+namespace {
+
+constexpr std::uint64_t block_of(std::uint64_t seq) noexcept { return seq / ReplayWindow::kBlock; }
+constexpr std::uint32_t bit_of(std::uint64_t seq) noexcept { return std::uint32_t{1} << (seq % ReplayWindow::kBlock); }
+constexpr std::uint64_t slot_word(std::uint64_t block, std::uint32_t bitmap) noexcept { return block << 32 | bitmap; }
+
+// How many blocks behind the newest a block is. Both arguments are block numbers modulo 2^32, which is exact
+// because no block that is looked at is newer than the newest.
+constexpr std::uint32_t age(std::uint64_t newest_block, std::uint64_t block) noexcept {
+    return static_cast<std::uint32_t>(newest_block) - static_cast<std::uint32_t>(block);
+}
+
+}  // namespace
+
+std::expected<ReplayWindow, std::string> ReplayWindow::create(std::uint32_t bits, std::uint64_t seen_up_to) {
+    if (bits < kMinBits || bits > kMaxBits) {
+        return std::unexpected("replay window of " + std::to_string(bits) + " packets: expected " + std::to_string(kMinBits) + " to " +
+                               std::to_string(kMaxBits));
+    }
+    return ReplayWindow{(bits + kBlock - 1) / kBlock * kBlock, seen_up_to};
+}
+
+// One block more than the window: the newest block is only partly inside it.
+ReplayWindow::ReplayWindow(std::uint32_t bits, std::uint64_t seen_up_to)
+    : bits_(bits),
+      slot_mask_(std::bit_ceil(bits / kBlock + 1) - 1),
+      slots_(std::make_unique<Slot[]>(slot_mask_ + std::size_t{1})),
+      highest_(seen_up_to) {
+    const std::uint64_t newest = block_of(seen_up_to);
+    for (std::uint64_t back = 0; back <= std::min<std::uint64_t>(slot_mask_, newest); ++back) {
+        const std::uint32_t seen = back == 0 ? bit_of(seen_up_to) | (bit_of(seen_up_to) - 1) : ~std::uint32_t{0};
+        slots_[(newest - back) & slot_mask_].store(slot_word(newest - back, seen), std::memory_order_relaxed);
+    }
+}
+
+ReplayWindow::ReplayWindow(ReplayWindow&& other) noexcept
+    : bits_(other.bits_), slot_mask_(other.slot_mask_), slots_(std::move(other.slots_)), highest_(other.highest()) {}
+
+ReplayVerdict ReplayWindow::check(std::uint64_t seq) const noexcept {
+    const std::uint64_t word = slots_[block_of(seq) & slot_mask_].load(std::memory_order_acquire);
+    const std::uint64_t highest = this->highest();
+    if (left_of_window(seq, highest)) {
+        return ReplayVerdict::too_old;
+    }
+    if (seq > highest) {
+        return ReplayVerdict::fresh;
+    }
+    const bool same_block = static_cast<std::uint32_t>(word >> 32) == static_cast<std::uint32_t>(block_of(seq));
+    return same_block && (word & bit_of(seq)) != 0 ? ReplayVerdict::seen : ReplayVerdict::fresh;
+}
+
+std::uint64_t ReplayWindow::accept_burst(std::span<const std::uint64_t> seqs) noexcept {
+    std::uint64_t accepted = 0;
+    for (std::size_t i = 0; i < seqs.size();) {
+        const std::uint64_t block = block_of(seqs[i]);
+        std::uint64_t newest = seqs[i];
+        std::size_t end = i + 1;
+        while (end < seqs.size() && block_of(seqs[end]) == block) {
+            newest = std::max(newest, seqs[end++]);
+        }
+        // A block is no wider than the smallest window: its newest number cannot push its oldest one out.
+        raise_highest(newest);
+        const std::uint64_t highest = this->highest();
+        std::uint32_t wanted = 0;
+        for (std::size_t k = i; k < end; ++k) {
+            wanted |= left_of_window(seqs[k], highest) ? 0 : bit_of(seqs[k]);
+        }
+        std::uint32_t won = wanted == 0 ? 0 : set_in_block(block, wanted);
+        for (; i < end; ++i) {
+            const std::uint32_t bit = bit_of(seqs[i]);
+            accepted |= std::uint64_t{(won & bit) != 0} << i;
+            won &= ~bit;  // the second of two equal numbers in one burst
+        }
+    }
+    return accepted;
+}
+
+void ReplayWindow::raise_highest(std::uint64_t seq) noexcept {
+    std::uint64_t highest = highest_.load(std::memory_order_relaxed);
+    while (seq > highest && !highest_.compare_exchange_weak(highest, seq, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+    }
+}
+
+// Sets the wanted bits of a block and returns those that were not set before. The caller has raised highest_ to at
+// least this block. Reading the slot before highest_ makes highest_ at least as new as the block in the slot.
+std::uint32_t ReplayWindow::set_in_block(std::uint64_t block, std::uint32_t wanted) noexcept {
+    Slot& slot = slots_[block & slot_mask_];
+    std::uint64_t word = slot.load(std::memory_order_acquire);
+    for (;;) {
+        const std::uint64_t newest = block_of(highest());
+        const std::uint32_t held_age = age(newest, word >> 32);
+        const std::uint32_t our_age = age(newest, block);
+        if (held_age < our_age) {
+            return 0;  // the ring has moved past this block
+        }
+        const std::uint32_t seen = held_age == our_age ? static_cast<std::uint32_t>(word) : 0;
+        if (slot.compare_exchange_weak(word, slot_word(block, seen | wanted), std::memory_order_acq_rel, std::memory_order_acquire)) {
+            return wanted & ~seen;
+        }
+    }
+}
+
+}  // namespace twinspan

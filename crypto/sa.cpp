@@ -1,0 +1,116 @@
+#include "crypto/sa.hpp"
+
+#include <new>
+
+namespace twinspan {
+namespace {
+
+constexpr std::uint64_t end_of(SequenceWidth width) noexcept {
+    return width == SequenceWidth::bits32 ? std::uint64_t{1} << 32 : ~std::uint64_t{0};
+}
+
+std::uint32_t salt_of(const SaConfig& config) noexcept {
+    std::uint32_t salt;
+    std::memcpy(&salt, config.keymat.data() + key_len(config.suite), sizeof salt);
+    return salt;
+}
+
+std::expected<GcmKey, std::string> expand(const Engine& engine, const SaConfig& config) {
+    // RFC 4303 section 2.1: 0 is for local use and 1 to 255 are reserved.
+    if (config.spi < 256) {
+        return std::unexpected("SPI " + std::to_string(config.spi) + " is reserved: use 256 or more");
+    }
+    if (config.keymat.size() != keymat_len(config.suite)) {
+        return std::unexpected(std::string(name(config.suite)) + " needs " + std::to_string(keymat_len(config.suite)) +
+                               " bytes of key and salt, not " + std::to_string(config.keymat.size()));
+    }
+    return engine.expand(config.suite, config.keymat.span().first(key_len(config.suite)));
+}
+
+// One compare for two words each: which byte differs is not to be told by time.
+bool icv_matches(const std::uint8_t* received, const std::uint8_t* computed) noexcept {
+    std::uint64_t a[2];
+    std::uint64_t b[2];
+    std::memcpy(a, received, kIcvLen);
+    std::memcpy(b, computed, kIcvLen);
+    return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<OutboundSa>, std::string> OutboundSa::create(const Engine& engine, const SaConfig& config, std::uint64_t first) {
+    // RFC 4303 section 2.2: the first packet carries 1.
+    if (first == 0 || first >= end_of(config.width)) {
+        return std::unexpected("sequence number " + std::to_string(first) + " is outside the SA's range: rekey");
+    }
+    auto key = expand(engine, config);
+    if (!key) {
+        return std::unexpected(key.error());
+    }
+    return std::unique_ptr<OutboundSa>{new OutboundSa{std::move(*key), config, first}};
+}
+
+OutboundSa::OutboundSa(GcmKey key, const SaConfig& config, std::uint64_t first) noexcept
+    : key_(std::move(key)),
+      spi_be_(__builtin_bswap32(config.spi)),
+      salt_be_(salt_of(config)),
+      width_(config.width),
+      next_seq_(first) {}
+
+void OutboundSa::raise_limit(std::uint64_t limit) noexcept {
+    const std::uint64_t capped = std::min(limit, end_of_sequence());
+    if (capped > limit_.load(std::memory_order_relaxed)) {
+        limit_.store(capped, std::memory_order_release);
+    }
+}
+
+std::expected<std::unique_ptr<InboundSa>, std::string> InboundSa::create(const Engine& engine, const SaConfig& config,
+                                                                         std::uint32_t window_bits, std::uint64_t seen_up_to) {
+    auto replay = ReplayWindow::create(window_bits, seen_up_to);
+    if (!replay) {
+        return std::unexpected(replay.error());
+    }
+    auto key = expand(engine, config);
+    if (!key) {
+        return std::unexpected(key.error());
+    }
+    return std::unique_ptr<InboundSa>{new InboundSa{std::move(*key), config, std::move(*replay)}};
+}
+
+InboundSa::InboundSa(GcmKey key, const SaConfig& config, ReplayWindow replay) noexcept
+    : key_(std::move(key)),
+      spi_be_(__builtin_bswap32(config.spi)),
+      salt_be_(salt_of(config)),
+      width_(config.width),
+      replay_(std::move(replay)) {}
+
+Opened InboundSa::open_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t len) noexcept {
+    if (len < kEspMinLen || len % kEspAlignment != 0) [[unlikely]] {
+        return {0, 0, OpenStatus::bad_length};
+    }
+    std::uint8_t* payload = esp + kEspPayloadOffset;
+    const std::size_t encrypted_len = len - kEspPayloadOffset - kIcvLen;
+    std::uint64_t iv_be;
+    std::memcpy(&iv_be, esp + kEspHeaderLen, sizeof iv_be);
+    alignas(16) std::array<std::uint8_t, 16> nonce;
+    alignas(16) std::array<std::uint8_t, kIcvLen> icv;
+    write_nonce(nonce.data(), salt_be_, iv_be);
+    if (width_ == SequenceWidth::bits32) [[likely]] {
+        engine.open(key_, payload, encrypted_len, nonce.data(), esp, kEspHeaderLen, icv.data());
+    } else {
+        alignas(16) std::array<std::uint8_t, 16> aad;
+        write_esn_aad(aad.data(), spi_be_, seq);
+        engine.open(key_, payload, encrypted_len, nonce.data(), aad.data(), kEspHeaderLen + 4, icv.data());
+    }
+    const std::uint8_t* end = payload + encrypted_len;
+    if (!icv_matches(end, icv.data())) [[unlikely]] {
+        return {0, 0, OpenStatus::auth_failed};
+    }
+    const std::size_t padding = end[-2];
+    if (padding + kEspTrailerMinLen > encrypted_len || !padding_is_valid(end - kEspTrailerMinLen, padding)) [[unlikely]] {
+        return {0, end[-1], OpenStatus::bad_padding};
+    }
+    return {static_cast<std::uint32_t>(encrypted_len - kEspTrailerMinLen - padding), end[-1], OpenStatus::ok};
+}
+
+}  // namespace twinspan
