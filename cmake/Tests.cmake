@@ -32,6 +32,8 @@ foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control unit/support grap
     list(APPEND test_programs ${name}_test)
 endforeach()
 
+add_custom_target(test_programs DEPENDS ${test_programs})
+
 if(TWINSPAN_FULL_SUITE)
     include(FullSuite)
 endif()
