@@ -1,9 +1,9 @@
 // What the workers know about the world. Built by control, never changed once published.
 #pragma once
 
+#include "dataplane/base/zone.hpp"
 #include "dataplane/config/route_result.hpp"
 #include "dataplane/packet/headers.hpp"
-#include "dataplane/packet/meta.hpp"
 
 #include <array>
 #include <cstdint>

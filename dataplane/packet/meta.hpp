@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/base/endian.hpp"
+#include "dataplane/base/zone.hpp"
 #include "dataplane/packet/headers.hpp"
 
 #include <rte_mbuf.h>
@@ -10,23 +11,6 @@
 #include <type_traits>
 
 namespace twinspan {
-
-// Where a packet comes from or goes to, as policy sees it. The first five are peerings.
-enum class Zone : std::uint8_t {
-    lan,
-    private_peering,
-    public_peering,
-    microsoft_peering,
-    internet,
-    tunnel,      // came out of a tunnel, or enters one
-    translated,  // came back through a NAT session
-    self,        // made here: ICMP errors, packets from Linux
-};
-inline constexpr std::size_t kZoneCount = 8;
-
-inline constexpr std::uint16_t kNone = 0xffff;  // "no such index" for legs, pools, tunnels, egresses
-
-enum class IpVersion : std::uint8_t { none = 0, v4 = 4, v6 = 6 };
 
 namespace meta_flag {
 inline constexpr std::uint8_t kFragment = 1;       // any fragment: first or later

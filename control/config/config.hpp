@@ -1,0 +1,121 @@
+// The whole configuration as plain values: parsed, completed with defaults and free of contradictions.
+#pragma once
+
+#include "control/config/prefix.hpp"
+#include "dataplane/base/zone.hpp"
+#include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/headers.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace twinspan {
+
+enum class Role : std::uint8_t { on_premises, azure };
+
+struct DpdkConfig {
+    bool hugepages = true;
+    std::uint32_t memory_mib = 1024;
+    std::uint32_t buffers = 32768;  // mbufs in the pool
+    std::vector<std::string> args;  // for EAL, as they are
+};
+
+enum class IdlePolicy : std::uint8_t { sleep, poll };
+
+struct WorkersConfig {
+    std::uint16_t count = 1;
+    IdlePolicy idle = IdlePolicy::sleep;
+    std::vector<unsigned> cpus;  // empty, or one per worker
+};
+
+struct PortConfig {
+    std::string name;
+    std::string device;
+    std::uint16_t mtu = 1500;
+};
+
+struct CircuitConfig {
+    std::string name;
+    std::uint64_t bandwidth_bps = 0;
+    std::string primary_port;
+    std::string secondary_port;  // may be the same port as the primary's
+};
+
+struct LegConfig {
+    Zone zone = Zone::lan;
+    Link link = Link::none;
+    std::string port;            // resolved: also when the file names the link
+    std::string netdev;          // at most 15 characters, unique
+    std::uint16_t mtu = 1500;
+    std::uint8_t tag_count = 0;  // as in Snapshot's Leg: outer first, TCI holds the VLAN id
+    std::array<VlanTag, 2> tags{};
+    std::vector<InterfaceAddress4> addresses4;
+    std::vector<InterfaceAddress6> addresses6;
+};
+
+struct PoolConfig {
+    Zone zone = Zone::microsoft_peering;
+    std::vector<Ipv4Range> ranges;  // disjoint, ascending
+    std::uint16_t first_port = 1024;
+    std::uint16_t last_port = 65535;
+    NatTimeouts timeouts;           // seconds
+    std::uint32_t sessions = 65536;
+};
+
+// The destinations that may be reached over one peering. No entry for a peering: any.
+struct AcceptConfig {
+    Zone zone = Zone::microsoft_peering;
+    std::vector<Prefix4> prefixes4;
+    std::vector<Prefix6> prefixes6;
+};
+
+struct TunnelConfig {
+    std::string name;
+    std::uint32_t if_id = 0;
+    Link link = Link::none;  // that of its leg
+    std::size_t leg = 0;     // index in Config::legs: the one that has `local`
+    be32 local{};
+    be32 remote{};
+    std::uint16_t mtu = 1500;  // largest outer packet
+    std::filesystem::path sa_file;
+    bool netdev = true;
+};
+
+struct LimitsConfig {
+    std::uint32_t punt_pps = 10000;        // to Linux, per worker
+    std::uint32_t icmp_errors_pps = 1000;  // made here, per worker
+    std::uint32_t routes_ipv4 = 1u << 17;
+    std::uint32_t routes_ipv6 = 1u << 15;
+};
+
+struct Config {
+    unsigned version = 1;
+    std::string name = "twinspan";
+    Role role = Role::on_premises;
+    DpdkConfig dpdk;
+    WorkersConfig workers;
+    LimitsConfig limits;
+    std::vector<PortConfig> ports;  // in the order of the file, like all that follows
+    std::optional<CircuitConfig> circuit;
+    std::vector<LegConfig> legs;
+    std::vector<PoolConfig> pools;
+    std::vector<AcceptConfig> accept;
+    std::vector<TunnelConfig> tunnels;
+    std::vector<Prefix4> encrypt4;
+    std::vector<Prefix6> encrypt6;
+    std::filesystem::path state_dir;
+
+    // Room for the sessions of all pools; 0 without pools.
+    std::uint32_t nat_sessions() const noexcept;
+};
+
+// The word of the configuration file: "lan", "private", "public", "microsoft", "internet"; other zones by their own name.
+std::string to_string(Zone zone);
+std::string to_string(Link link);  // "primary", "secondary", "none"
+
+}  // namespace twinspan
