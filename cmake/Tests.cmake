@@ -34,6 +34,10 @@ endforeach()
 
 add_custom_target(test_programs DEPENDS ${test_programs})
 
+# What the lab measures failover with.
+add_executable(udp_stream ${PROJECT_SOURCE_DIR}/tests/lab/udp_stream.cpp)
+target_link_libraries(udp_stream PRIVATE CLI11::CLI11 nlohmann_json::nlohmann_json)
+
 if(TWINSPAN_FULL_SUITE)
     include(FullSuite)
 endif()

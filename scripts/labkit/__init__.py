@@ -1,0 +1,1 @@
+"""The lab: network namespaces and veth pairs that stand for a site, an ExpressRoute circuit and Azure."""

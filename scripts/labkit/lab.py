@@ -1,0 +1,120 @@
+"""The lab as a whole: up, down, status."""
+
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from . import config, links, netns, processes
+from . import topology as topo
+
+ROOT = Path(__file__).resolve().parents[2]
+LAB_DIR = ROOT / "build" / "lab"
+WEB_SERVER = Path(__file__).with_name("webserver.py")
+BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")
+WANTED_BACKLOG = 20000
+IPERF_PORT = "5201"
+
+
+def up(build_dir: Path, with_twinspand: bool = True) -> None:
+    down()
+    shutil.rmtree(LAB_DIR, ignore_errors=True)
+    LAB_DIR.mkdir(parents=True)
+    _raise_backlog()
+    netns.build(build_dir / "lab" / "vlan.bpf.o")
+    config.render(LAB_DIR)
+    _start_servers()
+    if with_twinspand:
+        _start_twinspands(build_dir / "bin" / "twinspand")
+
+
+def down() -> None:
+    """Ends what the lab started, twinspands first so that they can leave cleanly, and removes its namespaces."""
+    names = processes.recorded(LAB_DIR) if LAB_DIR.is_dir() else []
+    for name in sorted(names, key=lambda name: name not in topo.TWINSPANDS):
+        processes.stop(LAB_DIR, name)
+    for name in netns.existing():
+        left = netns.run("ip", "netns", "pids", name).split()
+        if left:
+            print(f"{name} goes, but processes not of the lab still run in it: {' '.join(left)}", file=sys.stderr)
+    netns.remove()
+    _restore_backlog()
+
+
+def _raise_backlog() -> None:
+    """All veth hops of a packet share one per-CPU queue, whose default length a burst of a few streams overruns."""
+    (LAB_DIR / "netdev_max_backlog").write_text(BACKLOG.read_text())
+    BACKLOG.write_text(str(max(WANTED_BACKLOG, int(BACKLOG.read_text()))))
+
+
+def _restore_backlog() -> None:
+    saved = LAB_DIR / "netdev_max_backlog"
+    if saved.exists():
+        BACKLOG.write_text(saved.read_text())
+        saved.unlink()
+
+
+def _start_servers() -> None:
+    for host in topo.WEB_SERVERS:
+        processes.spawn(LAB_DIR, host, f"web-{host}", "/usr/bin/python3", str(WEB_SERVER),
+                        "--access-log", str(LAB_DIR / f"{host}.access.log"))
+    for host in ("onprem", "vnet"):
+        processes.spawn(LAB_DIR, host, f"iperf3-{host}", "iperf3", "--server", "--port", IPERF_PORT)
+    for host in topo.WEB_SERVERS:
+        _wait_for_listener(host, 80)
+
+
+def _wait_for_listener(host: str, port: int) -> None:
+    deadline = time.monotonic() + 5
+    while not netns.in_host(host, "ss", "-Hltn", f"sport = :{port}"):
+        if time.monotonic() > deadline:
+            raise netns.LabError(f"nobody listens on port {port} of {host}; see {LAB_DIR}/web-{host}.log")
+        time.sleep(0.05)
+
+
+def _start_twinspands(binary: Path) -> None:
+    if not binary.exists():
+        raise netns.LabError(f"{binary} is missing: build it, or use --network-only")
+    for daemon in topo.DAEMONS:
+        processes.spawn(LAB_DIR, daemon.name, daemon.name, str(binary), str(LAB_DIR / f"{daemon.name}.yaml"))
+    for daemon in topo.DAEMONS:
+        processes.wait_until_ready(LAB_DIR, daemon)
+        netns.ip_batch(daemon.name, netns.route_lines(daemon.routes))
+
+
+def execute(host: str, command: list[str]) -> int:
+    return subprocess.run(["ip", "netns", "exec", topo.namespace(host), *command]).returncode
+
+
+def status() -> int:
+    """Prints one table; returns 0 if everything that belongs to the lab is there."""
+    present = set(netns.existing())
+    complete = True
+    print(f"{'HOST':8} {'NAMESPACE':11} {'STATE':6} ADDRESSES")
+    for host in topo.HOSTS:
+        there = topo.namespace(host) in present
+        complete &= there
+        print(f"{host:8} {topo.namespace(host):11} {'up' if there else 'absent':6} {_addresses(host) if there else ''}")
+    if not complete:
+        return 1
+    return 0 if _print_links_and_processes() else 1
+
+
+def _print_links_and_processes() -> bool:
+    complete = True
+    print(f"\n{'LINK':10} STATE")
+    for name in topo.LINKS:
+        print(f"{name:10} {'up' if links.is_up(name) else 'cut'}")
+    print(f"\n{'PROCESS':14} {'PID':>8} STATE")
+    for name in processes.recorded(LAB_DIR):
+        pid = processes.pid_of(LAB_DIR, name)
+        complete &= pid is not None
+        print(f"{name:14} {pid or '-':>8} {'running' if pid else 'gone'}")
+    return complete
+
+
+def _addresses(host: str) -> str:
+    lines = netns.run("ip", "-n", topo.namespace(host), "-br", "-4", "address").splitlines()
+    return " ".join(f"{fields[0].split('@')[0]}={fields[2]}" for fields in map(str.split, lines)
+                    if len(fields) > 2 and fields[0] != "lo")
