@@ -11,10 +11,8 @@
 
 namespace twinspan {
 
-namespace crypto {
-class OutboundSa;
+class OutboundSa;  // crypto/sa.hpp
 class InboundSa;
-}  // namespace crypto
 
 enum class Link : std::uint8_t { none, primary, secondary };
 
@@ -73,7 +71,7 @@ struct Group {
 };
 
 struct alignas(64) Tunnel {
-    crypto::OutboundSa* out = nullptr;   // null: no SA
+    OutboundSa* out = nullptr;   // null: no SA
     std::uint16_t outer_egress = kNone;  // a leg egress; kNone: the path is down
     std::uint16_t netdev = kNone;        // index of its TUN; kNone when it opted out
     std::uint16_t inner_mtu = 1446;
@@ -88,7 +86,7 @@ struct alignas(64) Tunnel {
 struct InboundSaEntry {
     std::uint32_t spi = 0;  // 0: empty slot (RFC 4303 section 2.1 reserves it)
     std::uint16_t tunnel = kNone;
-    crypto::InboundSa* sa = nullptr;
+    InboundSa* sa = nullptr;
 };
 
 // Open addressing, linear probing, at most half full. Keys are SPIs, host order.

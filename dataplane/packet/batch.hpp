@@ -55,13 +55,13 @@ private:
 // Keep the packet, or drop it for a reason. One byte, so it travels in a register.
 class Verdict {
 public:
+    constexpr Verdict() noexcept = default;  // keep
     constexpr Verdict(Drop reason) noexcept : raw_(static_cast<std::uint8_t>(static_cast<unsigned>(reason) + 1)) {}
     static constexpr Verdict keep() noexcept { return Verdict{}; }
     constexpr bool kept() const noexcept { return raw_ == 0; }
     constexpr Drop reason() const noexcept { return static_cast<Drop>(raw_ - 1); }
 
 private:
-    constexpr Verdict() noexcept = default;
     std::uint8_t raw_ = 0;
 };
 
@@ -88,9 +88,7 @@ private:
 
 struct Snapshot;
 class NatTable;
-namespace crypto {
-class Engine;
-}
+class Engine;  // crypto/ipsec_mb.hpp
 
 // Everything a stage may touch. The lists are emptied by the worker after every walk, and no
 // packet is in two of them, so none can hold more than the walk's packets.
@@ -100,7 +98,7 @@ struct Context {
     std::uint32_t now_seconds;   // coarse clock for session and rate state
     std::uint16_t worker;
     WorkerCounters* counters;
-    crypto::Engine* crypto;
+    Engine* crypto;
     NatTable* nat;
 
     PacketList<2 * kBurst> dropped;                          // freed in bulk by the worker

@@ -1,0 +1,92 @@
+// The packet path, written as one type. Read this first.
+//
+//   wire ► parse ► route ┬ forward ─► pick member ► hop limit ┬ leg ────────────────────────────┬► L2 rewrite ► tx
+//                        │                                    ├ leg with a pool ► NAT out ──────┤
+//                        │                                    ├ tunnel ► clamp MSS ► ESP out ───┘
+//                        │                                    └ neighbour unknown ► glean ► Linux
+//                        ├ to a pool ─► NAT in ─► route ► forward
+//                        ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward
+//                        │        └ else ► punt ► Linux
+//                        ├ to a connected subnet, neighbour unknown ► glean
+//                        └ no route, blackhole ► drop
+#pragma once
+
+#include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/pipeline.hpp"
+#include "dataplane/stages/clamp_mss.hpp"
+#include "dataplane/stages/esp_in.hpp"
+#include "dataplane/stages/esp_out.hpp"
+#include "dataplane/stages/hop_limit.hpp"
+#include "dataplane/stages/inject.hpp"
+#include "dataplane/stages/l2_rewrite.hpp"
+#include "dataplane/stages/nat_in.hpp"
+#include "dataplane/stages/nat_out.hpp"
+#include "dataplane/stages/parse.hpp"
+#include "dataplane/stages/pick_member.hpp"
+#include "dataplane/stages/punt.hpp"
+#include "dataplane/stages/route.hpp"
+
+namespace twinspan {
+
+namespace graph {
+
+struct ByEgress {  // leg, nat, tunnel, glean: EgressKind's order; PickMember ended the drops
+    static std::uint8_t path(const Context& ctx, const rte_mbuf& m) noexcept {
+        return static_cast<std::uint8_t>(ctx.config->egresses[meta(m).egress].kind);
+    }
+};
+struct ByTarget {  // forward, local, pool, connected, drop: RouteKind's order
+    static std::uint8_t path(const Context&, const rte_mbuf& m) noexcept {
+        return static_cast<std::uint8_t>(RouteResult::from_raw(meta(m).route).kind());
+    }
+};
+struct ForLinuxOrRouted {
+    static std::uint8_t path(const Context&, const rte_mbuf& m) noexcept {
+        const PacketMeta& pm = meta(m);
+        return pm.ip == IpVersion::none || (pm.flags & meta_flag::kMulticast) != 0 ? 0 : 1;
+    }
+};
+struct EspOrOther {
+    static std::uint8_t path(const Context&, const rte_mbuf& m) noexcept {
+        return meta(m).protocol == +IpProtocol::esp ? 0 : 1;
+    }
+};
+struct FromTapOrTun {
+    static std::uint8_t path(const Context& ctx, const rte_mbuf& m) noexcept {
+        return ctx.config->netdevs[meta(m).netdev].is_tunnel ? 1 : 0;
+    }
+};
+
+using IntoTunnel = Pipeline<ClampMss, EspOut, L2Rewrite>;
+using Forward = Pipeline<PickMember, HopLimit, Split<ByEgress, L2Rewrite, Pipeline<NatOut, L2Rewrite>, IntoTunnel, Glean>>;
+
+// A route lookup and what follows from it.
+template <Stage ToUs, Stage ToPool>
+using Routed = Pipeline<Route, Split<ByTarget, Forward, ToUs, ToPool, Glean, DropRoute>>;
+
+// Once translated or decrypted, a packet is for Linux, or somewhere else; it does not go round again.
+using FromPool = Pipeline<NatIn, Routed<Punt, NoSecondTime>>;
+using FromTunnel = Pipeline<EspIn, ParseInner, ClampMss, Routed<Punt, NoSecondTime>>;
+
+using FromWire = Pipeline<Parse, Split<ForLinuxOrRouted, Punt, Routed<Split<EspOrOther, FromTunnel, Punt>, FromPool>>>;
+using FromLinux = Split<FromTapOrTun, InjectFrame, Pipeline<InjectIntoTunnel, IntoTunnel>>;
+using FromSelf = Routed<Punt, NoSecondTime>;
+
+}  // namespace graph
+
+class Graph {
+public:
+    // m.port is an index in Snapshot::ports, the data a whole frame.
+    void from_wire(Context& ctx, Batch& batch) noexcept { wire_.process(ctx, batch); }
+    // meta.netdev is set; the data is a frame (TAP) or an IP packet (TUN).
+    void from_linux(Context& ctx, Batch& batch) noexcept { linux_.process(ctx, batch); }
+    // What icmp_error made: parsed, data at the IP header.
+    void from_self(Context& ctx, Batch& batch) noexcept { self_.process(ctx, batch); }
+
+private:
+    graph::FromWire wire_;
+    graph::FromLinux linux_;
+    graph::FromSelf self_;
+};
+
+}  // namespace twinspan

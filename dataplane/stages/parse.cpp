@@ -1,0 +1,119 @@
+#include "dataplane/stages/parse.hpp"
+
+#include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/parse_ip.hpp"
+
+namespace twinspan {
+namespace {
+
+struct LinkLayer {
+    std::uint16_t leg = kNone;
+    std::uint16_t bytes = sizeof(EthernetHeader);  // in the buffer, tags included
+    be16 type{};
+};
+
+constexpr bool is_vlan(be16 type) noexcept { return type == kEtherTypeVlan || type == kEtherTypeQinQ; }
+
+std::uint16_t find_qinq(const PortLegs& port, std::uint16_t outer, std::uint16_t inner) noexcept {
+    for (const PortLegs::QinQ& q : port.qinq) {
+        if (q.outer == outer && q.inner == inner) {
+            return q.leg;
+        }
+    }
+    return kNone;
+}
+
+// A driver may have taken the outer tag off (VLAN_STRIPPED), then its TPID is not known.
+LinkLayer find_leg(const Snapshot& config, const PortLegs& port, rte_mbuf& m) noexcept {
+    std::array<std::uint16_t, 2> id;
+    std::array<be16, 2> tpid{};
+    unsigned tags = 0;
+    if ((m.ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) {
+        id[tags++] = m.vlan_tci & kVlanIdMask;
+    }
+    LinkLayer l2{.type = header_at<EthernetHeader>(m, 0).type};
+    while (is_vlan(l2.type)) {
+        if (tags == 2 || m.data_len < l2.bytes + sizeof(VlanTag)) {
+            return l2;
+        }
+        // The TPID is the type just read; the TCI and the next type follow it.
+        tpid[tags] = l2.type;
+        id[tags++] = header_at<be16>(m, l2.bytes).host() & kVlanIdMask;
+        l2.type = header_at<be16>(m, l2.bytes + 2u);
+        l2.bytes = static_cast<std::uint16_t>(l2.bytes + sizeof(VlanTag));
+    }
+    switch (tags) {
+    case 0: l2.leg = port.untagged; break;
+    case 1: l2.leg = port.tagged.empty() ? kNone : port.tagged[id[0]]; break;
+    default: l2.leg = find_qinq(port, id[0], id[1]); break;
+    }
+    if (l2.leg != kNone) {
+        const Leg& leg = config.legs[l2.leg];
+        for (unsigned t = 0; t < tags; ++t) {
+            if (tpid[t].raw != 0 && tpid[t] != leg.tags[t].tpid) [[unlikely]] {
+                l2.leg = kNone;
+                break;
+            }
+        }
+    }
+    return l2;
+}
+
+// What Linux's daemons on a TAP want to see besides IP: ARP, LLDP, 802.1X, slow protocols, LLC.
+constexpr bool is_control(be16 type) noexcept {
+    const std::uint16_t t = type.host();
+    return t == 0x0806 || t == 0x88cc || t == 0x888e || t == 0x8809 || t < 0x0600;
+}
+
+Verdict parse(Context& ctx, rte_mbuf& m) noexcept {
+    if (m.data_len < sizeof(EthernetHeader) || m.port >= ctx.config->ports.size()) [[unlikely]] {
+        return Drop::malformed_frame;
+    }
+    const PortLegs& port = ctx.config->ports[m.port];
+    const LinkLayer l2 = find_leg(*ctx.config, port, m);
+    if (l2.leg == kNone) [[unlikely]] {
+        return Drop::unknown_vlan;
+    }
+    const Leg& leg = ctx.config->legs[l2.leg];
+    PacketMeta& pm = meta(m);
+    pm.rx_leg = l2.leg;
+    pm.l2_length = static_cast<std::uint8_t>(l2.bytes);
+    pm.zone = leg.zone;
+    pm.tunnel = kNone;
+    pm.flags = 0;
+    const MacAddress& dst = header_at<EthernetHeader>(m, 0).dst;
+    if ((dst[0] & 1) != 0) {
+        pm.flags = meta_flag::kMulticast;
+    } else if (dst != leg.mac) [[unlikely]] {
+        return Drop::not_for_us;
+    }
+    ctx.counters->leg_rx[l2.leg].add(1, m.pkt_len);
+    rte_pktmbuf_adj(&m, l2.bytes);
+    if (l2.type == kEtherTypeIpv4 || l2.type == kEtherTypeIpv6) [[likely]] {
+        return parse_ip(m, pm);
+    }
+    pm.ip = IpVersion::none;
+    pm.protocol = 0;
+    return is_control(l2.type) ? Verdict::keep() : Verdict{Drop::unknown_ethertype};
+}
+
+}  // namespace
+
+void Parse::process(Context& ctx, Batch& batch) noexcept {
+    for (rte_mbuf* m : batch) {
+        rte_prefetch0(&meta(*m));
+        rte_prefetch0(rte_pktmbuf_mtod(m, const void*));
+    }
+    batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept { return parse(ctx, m); });
+}
+
+void ParseInner::process(Context& ctx, Batch& batch) noexcept {
+    batch.for_each(ctx, [](rte_mbuf& m) noexcept {
+        PacketMeta& pm = meta(m);
+        pm.flags = 0;
+        pm.l2_length = 0;
+        return parse_ip(m, pm);
+    });
+}
+
+}  // namespace twinspan

@@ -1,0 +1,48 @@
+#include "dataplane/stages/pick_member.hpp"
+
+#include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/flow_hash.hpp"
+
+namespace twinspan {
+namespace {
+
+Verdict pick(const Snapshot& config, rte_mbuf& m) noexcept {
+    PacketMeta& pm = meta(m);
+    const RouteResult route = RouteResult::from_raw(pm.route);
+    if (route.index() >= config.groups.size()) [[unlikely]] {
+        return Drop::no_route;  // a route younger than this loop's snapshot
+    }
+    const Group group = config.groups[route.index()];
+    std::uint32_t bucket = group.first_bucket;
+    if (group.bucket_mask != 0) {
+        pm.flow_hash = flow_hash(m, pm);
+        bucket += pm.flow_hash & group.bucket_mask;
+    }
+    pm.egress = config.buckets[bucket];
+    const Egress& egress = config.egresses[pm.egress];
+    if (egress.kind == EgressKind::drop) [[unlikely]] {
+        return egress.reason;
+    }
+    if (route.must_encrypt() && egress.kind != EgressKind::tunnel) [[unlikely]] {
+        return Drop::encrypt_required;
+    }
+    if (!config.allows(pm.zone, egress.zone)) [[unlikely]] {
+        return denied(pm.zone);
+    }
+    pm.tunnel = egress.tunnel;
+    return Verdict::keep();
+}
+
+}  // namespace
+
+Drop denied(Zone from) noexcept {
+    const bool outside = from == Zone::microsoft_peering || from == Zone::public_peering || from == Zone::internet;
+    return outside ? Drop::unsolicited : Drop::policy_denied;
+}
+
+void PickMember::process(Context& ctx, Batch& batch) noexcept {
+    const Snapshot& config = *ctx.config;
+    batch.for_each(ctx, [&config](rte_mbuf& m) noexcept { return pick(config, m); });
+}
+
+}  // namespace twinspan

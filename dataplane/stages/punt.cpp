@@ -1,0 +1,113 @@
+#include "dataplane/stages/punt.hpp"
+
+#include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/icmp_error.hpp"
+#include "dataplane/stages/pick_member.hpp"
+
+#include <cstring>
+
+namespace twinspan {
+namespace {
+
+// Where Linux is to see the packet; kNone: it has no netdev for it.
+std::uint16_t netdev_of(const Snapshot& config, const PacketMeta& pm) noexcept {
+    if (pm.zone == Zone::tunnel && pm.tunnel < config.tunnels.size() && config.tunnels[pm.tunnel].netdev != kNone) {
+        return config.tunnels[pm.tunnel].netdev;
+    }
+    return pm.rx_leg < config.legs.size() ? config.legs[pm.rx_leg].netdev : kNone;
+}
+
+// Gives the frame back its Ethernet header, without VLAN tags: a TAP stands for one leg.
+bool restore_frame(rte_mbuf& m, const PacketMeta& pm, const Leg& leg) noexcept {
+    constexpr std::size_t kMacs = 2 * sizeof(MacAddress);
+    char* frame = rte_pktmbuf_prepend(&m, sizeof(EthernetHeader));
+    if (frame == nullptr) {
+        return false;
+    }
+    if (pm.l2_length == sizeof(EthernetHeader)) {
+        return true;
+    }
+    if (pm.l2_length > sizeof(EthernetHeader)) {
+        // The last ethertype already lies right before the packet; the addresses move up over the tags.
+        std::memmove(frame, frame - (pm.l2_length - sizeof(EthernetHeader)), kMacs);
+        return true;
+    }
+    const EthernetHeader header{
+        .dst = leg.mac, .src = {}, .type = pm.ip == IpVersion::v4 ? kEtherTypeIpv4 : kEtherTypeIpv6};
+    std::memcpy(frame, &header, sizeof(header));
+    return true;
+}
+
+void punt(Context& ctx, rte_mbuf& m) noexcept {
+    PacketMeta& pm = meta(m);
+    pm.netdev = netdev_of(*ctx.config, pm);
+    if (pm.netdev == kNone) [[unlikely]] {
+        ctx.drop(&m, Drop::kernel_refused);
+        return;
+    }
+    if (ctx.punt_tokens == 0) [[unlikely]] {
+        ctx.drop(&m, Drop::punt_rate_limited);
+        return;
+    }
+    if (!ctx.config->netdevs[pm.netdev].is_tunnel && !restore_frame(m, pm, ctx.config->legs[pm.rx_leg])) [[unlikely]] {
+        ctx.drop(&m, Drop::no_headroom);
+        return;
+    }
+    --ctx.punt_tokens;
+    ctx.punted.push(&m);
+}
+
+constexpr bool carries_public_addresses_only(Zone zone) noexcept {
+    return zone == Zone::microsoft_peering || zone == Zone::public_peering;
+}
+
+Verdict may_glean(const Snapshot& config, const PacketMeta& pm) noexcept {
+    const RouteResult route = RouteResult::from_raw(pm.route);
+    const Zone to = route.kind() == RouteKind::connected ? config.legs[route.index()].zone : config.egresses[pm.egress].zone;
+    if (route.must_encrypt()) {
+        return Drop::encrypt_required;
+    }
+    if (!config.allows(pm.zone, to)) {
+        return denied(pm.zone);
+    }
+    if (pm.zone != Zone::self && carries_public_addresses_only(to)) {
+        return Drop::neighbour_unresolved;
+    }
+    return Verdict::keep();
+}
+
+}  // namespace
+
+void Punt::process(Context& ctx, Batch& batch) noexcept {
+    for (rte_mbuf* m : batch) {
+        punt(ctx, *m);
+    }
+    batch.clear();
+}
+
+void Glean::process(Context& ctx, Batch& batch) noexcept {
+    batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept { return may_glean(*ctx.config, meta(m)); });
+    punt_.process(ctx, batch);
+}
+
+void NoSecondTime::process(Context& ctx, Batch& batch) noexcept {
+    for (rte_mbuf* m : batch) {
+        ctx.drop(m, Drop::policy_denied);
+    }
+    batch.clear();
+}
+
+void DropRoute::process(Context& ctx, Batch& batch) noexcept {
+    for (rte_mbuf* m : batch) {
+        const Drop reason = RouteResult::from_raw(meta(*m).route).reason();
+        // RFC 1812 section 5.2.7.1: no route is told to the sender, but not to the outside.
+        if (reason == Drop::no_route && denied(meta(*m).zone) == Drop::policy_denied) {
+            end_with_icmp(ctx, *m, reason, IcmpError::unreachable);
+        } else {
+            ctx.drop(m, reason);
+        }
+    }
+    batch.clear();
+}
+
+}  // namespace twinspan
