@@ -12,7 +12,8 @@ add_compile_options(-march=x86-64-v2)
 add_compile_options(-Wall -Wextra -Wconversion -Wshadow -Werror)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
     # GCC 12 warns falsely about inlined library code, such as inserting into a vector; GCC 14 keeps these on for us.
-    add_compile_options(-Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds -Wno-restrict)
+    add_compile_options(-Wno-stringop-overflow -Wno-stringop-overread -Wno-array-bounds -Wno-restrict
+                        -Wno-free-nonheap-object)
 endif()
 
 if(TWINSPAN_SANITIZE)
