@@ -99,7 +99,7 @@ Opened InboundSa::open_in_place(Engine& engine, std::uint64_t seq, std::uint8_t*
         engine.open(key_, payload, encrypted_len, nonce.data(), esp, kEspHeaderLen, icv.data());
     } else {
         alignas(16) std::array<std::uint8_t, 16> aad;
-        write_esn_aad(aad.data(), spi_be_, seq);
+        write_esn_aad(aad.data(), __builtin_bswap32(esp_spi(esp)), seq);  // the received SPI: it is authenticated too
         engine.open(key_, payload, encrypted_len, nonce.data(), aad.data(), kEspHeaderLen + 4, icv.data());
     }
     const std::uint8_t* end = payload + encrypted_len;
