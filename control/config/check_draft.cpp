@@ -1,0 +1,297 @@
+// Contradictions between the parts of a configuration, and the addressing rules of ExpressRoute circuits.
+#include "control/config/draft.hpp"
+
+#include <algorithm>
+#include <map>
+#include <set>
+#include <tuple>
+
+namespace twinspan {
+
+namespace {
+
+bool carries_public_addresses_only(Zone zone) { return zone == Zone::public_peering || zone == Zone::microsoft_peering; }
+
+bool is_link_local(const Ipv6Address& a) { return a[0] == 0xfe && (a[1] & 0xc0) == 0x80; }
+
+std::string line(SourcePosition at) { return "line " + std::to_string(at.line); }
+
+// IEEE 802.1Q: a port's frames are told apart by their tags alone.
+void check_vlan_stacks(Diagnostics& diagnostics, const Draft& draft) {
+    std::map<std::tuple<std::string, unsigned, std::uint16_t, std::uint16_t>, std::size_t> seen;
+    for (std::size_t i = 0; i < draft.config.legs.size(); ++i) {
+        const LegConfig& leg = draft.config.legs[i];
+        const auto [first, is_new] =
+            seen.emplace(std::tuple{leg.port, leg.tag_count, leg.tags[0].tci.host(), leg.tags[1].tci.host()}, i);
+        if (!is_new && !leg.port.empty()) {
+            const std::string stack = leg.tag_count == 0   ? "an untagged leg"
+                                      : leg.tag_count == 1 ? "VLAN " + std::to_string(leg.tags[0].tci.host())
+                                                           : "VLAN " + std::to_string(leg.tags[0].tci.host()) + "." +
+                                                                 std::to_string(leg.tags[1].tci.host());
+            diagnostics.add(draft.legs[i], "found " + stack + " on port '" + leg.port + "' again, expected another VLAN than that of " +
+                                               line(draft.legs[first->second]));
+        }
+    }
+}
+
+void check_netdev_names(Diagnostics& diagnostics, const Draft& draft) {
+    std::map<std::string, SourcePosition> seen;
+    const auto check = [&](const std::string& name, SourcePosition at) {
+        const auto [first, is_new] = seen.emplace(name, at);
+        if (!is_new) {
+            diagnostics.add(at, "found netdev name '" + name + "' again, expected another than that of " + line(first->second));
+        }
+    };
+    for (std::size_t i = 0; i < draft.config.legs.size(); ++i) {
+        check(draft.config.legs[i].netdev, draft.leg_netdevs[i]);
+    }
+    for (std::size_t i = 0; i < draft.config.tunnels.size(); ++i) {
+        const TunnelConfig& tunnel = draft.config.tunnels[i];
+        if (tunnel.netdev && !tunnel.name.empty()) {
+            check(tunnel.name, draft.tunnel_names[i]);
+        }
+    }
+}
+
+// Each link has a subnet of its own; the customer takes the first usable address, Microsoft the second.
+template <class Address>
+void check_circuit_address(Diagnostics& diagnostics, const Located<Address>& address, std::uint8_t length, Address ours) {
+    const std::string subnet = "/" + std::to_string(length);
+    if (address.value.length != length) {
+        diagnostics.add(address.at, "found " + to_string(address.value) + ", expected a " + subnet +
+                                        ": each link of a circuit has its own (Azure splits a /" + std::to_string(length - 1) +
+                                        " in two)");
+    } else if (address.value != ours) {
+        diagnostics.add(address.at, "found " + to_string(address.value) + ", expected " + to_string(ours) +
+                                        ": ours is the first usable address of the " + subnet + ", the second is Microsoft's");
+    }
+}
+
+InterfaceAddress4 first_usable(InterfaceAddress4 a) { return {to_be32(a.network().address.host() + 1), a.length}; }
+
+InterfaceAddress6 first_usable(const InterfaceAddress6& a) {
+    InterfaceAddress6 out{a.network().address, a.length};
+    ++out.address.back();
+    return out;
+}
+
+// RFC 1122 section 3.2.1.3: not an address of a host.
+bool is_host_address(InterfaceAddress4 a) {
+    const std::uint32_t host = a.address.host();
+    const bool special = host >> 24 == 0 || host >> 24 == 127 || host >> 28 >= 0xe;
+    const bool edge = a.length < 31 && (a.address == a.network().address || a.address == a.network().last());
+    return !special && !edge;
+}
+
+bool is_host_address(const InterfaceAddress6& a) {
+    return a.address[0] != 0xff && a.address != Ipv6Address{} && a.address != Ipv6Address{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+}
+
+template <class Address>
+void check_overlap(Diagnostics& diagnostics, const std::vector<Located<Address>>& addresses, std::size_t index) {
+    const Located<Address>& mine = addresses[index];
+    for (std::size_t i = 0; i < index; ++i) {
+        const Located<Address>& other = addresses[i];
+        if (mine.value.address == other.value.address) {
+            diagnostics.add(mine.at, "found " + to_string(mine.value) + " again, expected another address than that of " + line(other.at));
+            return;
+        }
+        if (mine.owner != other.owner && mine.value.network().overlaps(other.value.network())) {
+            diagnostics.add(mine.at, "found " + to_string(mine.value) + ", expected a subnet apart from " + to_string(other.value) +
+                                         " of another leg (" + line(other.at) + ")");
+            return;
+        }
+    }
+}
+
+void check_addresses(Diagnostics& diagnostics, const Draft& draft) {
+    for (std::size_t i = 0; i < draft.addresses4.size(); ++i) {
+        const Located<InterfaceAddress4>& address = draft.addresses4[i];
+        const LegConfig& leg = draft.config.legs[address.owner];
+        if (leg.link != Link::none) {
+            check_circuit_address(diagnostics, address, 30, first_usable(address.value));
+        } else if (!is_host_address(address.value)) {
+            diagnostics.add(address.at, "found " + to_string(address.value) + ", expected an address that a host may have");
+        }
+        if (carries_public_addresses_only(leg.zone) && touches_rfc1918({address.value.address, address.value.address})) {
+            diagnostics.add(address.at, "found the private address " + to_string(address.value) + ", expected a public one: peering " +
+                                            to_string(leg.zone) + " carries public addresses only (RFC 1918)");
+        }
+        check_overlap(diagnostics, draft.addresses4, i);
+    }
+    std::vector<Located<InterfaceAddress6>> global;
+    std::ranges::copy_if(draft.addresses6, std::back_inserter(global), [](const auto& a) { return !is_link_local(a.value.address); });
+    for (std::size_t i = 0; i < global.size(); ++i) {
+        const LegConfig& leg = draft.config.legs[global[i].owner];
+        if (leg.zone == Zone::public_peering) {
+            diagnostics.add(global[i].at, "found " + to_string(global[i].value) + ", expected IPv4 only: public peering has no IPv6");
+        } else if (leg.link != Link::none) {
+            check_circuit_address(diagnostics, global[i], 126, first_usable(global[i].value));
+        } else if (!is_host_address(global[i].value)) {
+            diagnostics.add(global[i].at, "found " + to_string(global[i].value) + ", expected an address that a host may have");
+        }
+        check_overlap(diagnostics, global, i);
+    }
+}
+
+std::string text_of(Ipv4Range range) {
+    return range.first == range.last ? to_string(range.first) : to_string(range.first) + "-" + to_string(range.last);
+}
+
+bool holds(Ipv4Range range, be32 address) { return range.first <= address && address <= range.last; }
+
+void check_pools(Diagnostics& diagnostics, const Draft& draft) {
+    for (std::size_t i = 0; i < draft.ranges.size(); ++i) {
+        const Located<Ipv4Range>& range = draft.ranges[i];
+        const Zone zone = draft.config.pools[range.owner].zone;
+        for (std::size_t j = 0; j < i; ++j) {
+            const Located<Ipv4Range>& other = draft.ranges[j];
+            if (range.value.first <= other.value.last && other.value.first <= range.value.last) {
+                diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected none of " + text_of(other.value) +
+                                              ", which the pool of " + to_string(draft.config.pools[other.owner].zone) + " has (" +
+                                              line(other.at) + ")");
+            }
+        }
+        if (carries_public_addresses_only(zone) && touches_rfc1918(range.value)) {
+            diagnostics.add(range.at, "found private addresses " + text_of(range.value) + ", expected public ones: peering " +
+                                          to_string(zone) + " carries public addresses only (RFC 1918)");
+        }
+        for (const Located<InterfaceAddress4>& address : draft.addresses4) {
+            if (holds(range.value, address.value.address)) {
+                diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected them without " +
+                                              to_string(address.value.address) + ", which a leg has (" + line(address.at) + ")");
+            }
+        }
+    }
+}
+
+// What Azure never announces there, and what must not leave there: the default route and private addresses.
+void check_accept(Diagnostics& diagnostics, const Draft& draft) {
+    for (const Located<Prefix4>& accept : draft.accept4) {
+        const Zone zone = draft.config.accept[accept.owner].zone;
+        if (carries_public_addresses_only(zone) && touches_rfc1918({accept.value.address, accept.value.last()})) {
+            diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " + to_string(zone) +
+                                           " carries no private addresses and no default route");
+        }
+    }
+    for (const Located<Prefix6>& accept : draft.accept6) {
+        const Zone zone = draft.config.accept[accept.owner].zone;
+        if (carries_public_addresses_only(zone) && accept.value.length == 0) {
+            diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " + to_string(zone) +
+                                           " carries no default route");
+        }
+    }
+}
+
+void check_tunnel_keys(Diagnostics& diagnostics, const Draft& draft) {
+    std::map<std::uint32_t, SourcePosition> if_ids;
+    std::map<std::filesystem::path, SourcePosition> files;
+    for (std::size_t i = 0; i < draft.config.tunnels.size(); ++i) {
+        const TunnelConfig& tunnel = draft.config.tunnels[i];
+        const TunnelPositions& at = draft.tunnels[i];
+        if (at.if_id.line != 0) {
+            if (const auto [first, is_new] = if_ids.emplace(tunnel.if_id, at.if_id); !is_new) {
+                diagnostics.add(at.if_id, "found if-id " + std::to_string(tunnel.if_id) + " again, expected another than that of " +
+                                              line(first->second));
+            }
+        }
+        if (at.sa_file.line != 0) {  // one key in two tunnels would repeat IVs (RFC 4106 section 3.1)
+            if (const auto [first, is_new] = files.emplace(tunnel.sa_file, at.sa_file); !is_new) {
+                diagnostics.add(at.sa_file, "found sa-file '" + tunnel.sa_file.string() + "' again, expected keys of its own, not those of " +
+                                                line(first->second));
+            }
+        }
+    }
+}
+
+std::string list_of_addresses(const Draft& draft, Link link) {
+    constexpr std::size_t kMost = 8;
+    std::string out;
+    std::size_t count = 0;
+    for (const Located<InterfaceAddress4>& address : draft.addresses4) {
+        if (link != Link::none && draft.config.legs[address.owner].link != link) {
+            continue;
+        }
+        if (++count > kMost) {
+            return out + ", ...";
+        }
+        out += (out.empty() ? "" : ", ") + to_string(address.value.address);
+    }
+    return out.empty() ? "none" : out;
+}
+
+// Finds the leg that has the tunnel's local address; reports what does not match it.
+void check_tunnel_local(Diagnostics& diagnostics, const Draft& draft, TunnelConfig& tunnel, const TunnelPositions& at) {
+    const auto ours = std::ranges::find(draft.addresses4, tunnel.local, [](const auto& a) { return a.value.address; });
+    if (ours == draft.addresses4.end()) {
+        diagnostics.add(at.local, "found " + to_string(tunnel.local) + ", expected an address of one of our legs (" +
+                                      list_of_addresses(draft, tunnel.link) + ")");
+        return;
+    }
+    tunnel.leg = ours->owner;
+    const LegConfig& leg = draft.config.legs[tunnel.leg];
+    if (at.link.line != 0 && leg.link != tunnel.link) {
+        diagnostics.add(at.local, "found " + to_string(tunnel.local) + " of leg " + leg.netdev + ", expected an address on the " +
+                                      to_string(tunnel.link) + " link (" + list_of_addresses(draft, tunnel.link) + ")");
+        return;
+    }
+    tunnel.link = leg.link;
+    if (tunnel.mtu > leg.mtu) {
+        if (at.mtu.line != 0) {
+            diagnostics.add(at.mtu, "found MTU " + std::to_string(tunnel.mtu) + ", expected at most the " + std::to_string(leg.mtu) +
+                                        " of leg " + leg.netdev);
+        } else {
+            tunnel.mtu = leg.mtu;
+        }
+    }
+}
+
+void check_tunnel_remote(Diagnostics& diagnostics, const Draft& draft, const TunnelConfig& tunnel, const TunnelPositions& at) {
+    const std::string found = "found remote " + to_string(tunnel.remote) + ", expected ";
+    for (const Located<Prefix4>& encrypt : draft.encrypt4) {
+        if (encrypt.value.contains(tunnel.remote)) {
+            diagnostics.add(at.remote, found + "it outside of " + to_string(encrypt.value) + " under encrypt (" + line(encrypt.at) +
+                                           "): a tunnel's own packets are not encrypted again");
+        }
+    }
+    if (!draft.peerings_complete) {
+        return;
+    }
+    if (std::ranges::any_of(draft.addresses4, [&](const auto& a) { return a.value.address == tunnel.remote; })) {
+        diagnostics.add(at.remote, found + "another gateway's address: this one is ours");
+    }
+    const Zone zone = draft.config.legs[tunnel.leg].zone;
+    const auto accept = std::ranges::find(draft.config.accept, zone, &AcceptConfig::zone);
+    if (accept != draft.config.accept.end() &&
+        std::ranges::none_of(accept->prefixes4, [&](Prefix4 p) { return p.contains(tunnel.remote); })) {
+        diagnostics.add(at.remote, found + "an address under 'accept' of peering " + to_string(zone));
+    }
+}
+
+void check_tunnels(Diagnostics& diagnostics, Draft& draft) {
+    check_tunnel_keys(diagnostics, draft);
+    for (std::size_t i = 0; i < draft.config.tunnels.size(); ++i) {
+        TunnelConfig& tunnel = draft.config.tunnels[i];
+        const TunnelPositions& at = draft.tunnels[i];
+        const std::size_t errors_before = diagnostics.count();
+        if (draft.peerings_complete && at.local.line != 0) {
+            check_tunnel_local(diagnostics, draft, tunnel, at);
+        }
+        if (at.remote.line != 0 && diagnostics.count() == errors_before && at.local.line != 0) {
+            check_tunnel_remote(diagnostics, draft, tunnel, at);
+        }
+    }
+}
+
+}  // namespace
+
+void check_draft(Diagnostics& diagnostics, Draft& draft) {
+    check_vlan_stacks(diagnostics, draft);
+    check_netdev_names(diagnostics, draft);
+    check_addresses(diagnostics, draft);
+    check_pools(diagnostics, draft);
+    check_accept(diagnostics, draft);
+    check_tunnels(diagnostics, draft);
+}
+
+}  // namespace twinspan

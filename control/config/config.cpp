@@ -1,0 +1,36 @@
+#include "control/config/config.hpp"
+
+namespace twinspan {
+
+std::uint32_t Config::nat_sessions() const noexcept {
+    std::uint32_t sum = 0;
+    for (const PoolConfig& pool : pools) {
+        sum += pool.sessions;
+    }
+    return sum;
+}
+
+std::string to_string(Zone zone) {
+    switch (zone) {
+        case Zone::lan: return "lan";
+        case Zone::private_peering: return "private";
+        case Zone::public_peering: return "public";
+        case Zone::microsoft_peering: return "microsoft";
+        case Zone::internet: return "internet";
+        case Zone::tunnel: return "tunnel";
+        case Zone::translated: return "translated";
+        case Zone::self: return "self";
+    }
+    return "?";
+}
+
+std::string to_string(Link link) {
+    switch (link) {
+        case Link::none: return "none";
+        case Link::primary: return "primary";
+        case Link::secondary: return "secondary";
+    }
+    return "?";
+}
+
+}  // namespace twinspan

@@ -1,0 +1,80 @@
+#include "control/config/load.hpp"
+
+#include "control/config/draft.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+#include <utility>
+
+namespace twinspan {
+
+namespace {
+
+constexpr std::size_t kLargestFileBytes = std::size_t{16} << 20;
+
+Draft draft_of(Diagnostics& diagnostics, const std::string& text) {
+    Draft draft;
+    // yaml-cpp throws on nodes that are used for what they are not; the readers ask first, this is the net below them.
+    try {
+        if (const auto root = parse_yaml(diagnostics, text)) {
+            read_top_level(diagnostics, *root, draft);
+            check_draft(diagnostics, draft);
+        }
+    } catch (const YAML::Exception& e) {
+        diagnostics.add(SourcePosition{}, std::string{"found a construct that cannot be read ("} + e.what() + "), expected plain YAML");
+    }
+    return draft;
+}
+
+std::expected<Config, std::vector<ConfigError>> result(Diagnostics& diagnostics, Draft draft) {
+    if (diagnostics.count() != 0) {
+        return std::unexpected(diagnostics.take());
+    }
+    return std::move(draft.config);
+}
+
+void check_sa_files_exist(Diagnostics& diagnostics, const Draft& draft) {
+    for (std::size_t i = 0; i < draft.config.tunnels.size(); ++i) {
+        const SourcePosition at = draft.tunnels[i].sa_file;
+        const std::filesystem::path& path = draft.config.tunnels[i].sa_file;
+        std::error_code error;
+        if (at.line != 0 && !std::filesystem::exists(path, error)) {
+            const std::string reason = error ? error.message() : "No such file or directory";
+            diagnostics.add(at, "found no file '" + path.string() + "' (" + reason + "), expected one with the tunnel's keys");
+        }
+    }
+}
+
+}  // namespace
+
+std::string to_string(const ConfigError& error) {
+    const std::string place = error.line == 0 ? "" : ":" + std::to_string(error.line) + ":" + std::to_string(error.column);
+    return error.file + place + ": " + error.message;
+}
+
+std::expected<Config, std::vector<ConfigError>> parse_config(std::string_view text, const std::string& file) {
+    Diagnostics diagnostics{file};
+    Draft draft = draft_of(diagnostics, std::string{text});
+    return result(diagnostics, std::move(draft));
+}
+
+std::expected<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& path) {
+    Diagnostics diagnostics{path.string()};
+    std::ifstream in{path, std::ios::binary};
+    std::string text(kLargestFileBytes + 1, '\0');
+    errno = 0;
+    if (!in || !(in.read(text.data(), static_cast<std::streamsize>(text.size())), in.eof())) {
+        const std::string reason = in || errno == 0 ? "longer than 16 MiB" : std::strerror(errno);
+        diagnostics.add(SourcePosition{}, "cannot read the file (" + reason + "), expected a configuration");
+        return std::unexpected(diagnostics.take());
+    }
+    text.resize(static_cast<std::size_t>(in.gcount()));
+    Draft draft = draft_of(diagnostics, text);
+    check_sa_files_exist(diagnostics, draft);
+    return result(diagnostics, std::move(draft));
+}
+
+}  // namespace twinspan

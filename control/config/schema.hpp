@@ -1,0 +1,53 @@
+// Every key of a configuration file, by section. The parser, its suggestions and the test of the reference page use it.
+#pragma once
+
+#include <array>
+#include <span>
+#include <string_view>
+
+namespace twinspan::schema {
+
+using Keys = std::span<const std::string_view>;
+
+inline constexpr std::string_view kTop[] = {"version", "name",     "role",    "dpdk",    "workers",  "limits",
+                                            "ports",   "circuit", "peerings", "tunnels", "encrypt", "state-dir"};
+inline constexpr std::string_view kDpdk[] = {"hugepages", "memory", "buffers", "args"};
+inline constexpr std::string_view kWorkers[] = {"count", "idle", "cpus"};
+inline constexpr std::string_view kLimits[] = {"punt", "icmp-errors", "routes-ipv4", "routes-ipv6"};
+inline constexpr std::string_view kPort[] = {"device", "mtu"};
+inline constexpr std::string_view kCircuit[] = {"name", "bandwidth", "primary", "secondary"};
+inline constexpr std::string_view kPeerings[] = {"lan", "private", "public", "microsoft", "internet"};
+inline constexpr std::string_view kPeering[] = {"legs", "nat", "accept"};
+inline constexpr std::string_view kLeg[] = {"link", "port", "vlan", "addresses", "netdev", "mtu"};
+inline constexpr std::string_view kVlan[] = {"outer", "inner", "ethertype"};
+inline constexpr std::string_view kNat[] = {"pool", "ports", "timeouts", "sessions"};
+inline constexpr std::string_view kTimeouts[] = {"udp", "tcp-established", "tcp-transitory", "icmp"};
+inline constexpr std::string_view kTunnel[] = {"if-id", "link", "local", "remote", "mtu", "sa-file", "netdev"};
+inline constexpr std::string_view kSaFile[] = {"outbound", "inbound"};
+inline constexpr std::string_view kOutboundSa[] = {"spi", "suite", "key"};
+inline constexpr std::string_view kInboundSa[] = {"spi", "suite", "key", "replay-window"};
+
+struct Section {
+    std::string_view path;  // the heading of docs/configuration.md
+    Keys keys;
+};
+inline constexpr auto kSections = std::to_array<Section>({
+    {"Top level", kTop},
+    {"dpdk", kDpdk},
+    {"workers", kWorkers},
+    {"limits", kLimits},
+    {"ports.NAME", kPort},
+    {"circuit", kCircuit},
+    {"peerings", kPeerings},
+    {"peerings.PEERING", kPeering},
+    {"peerings.PEERING.legs[]", kLeg},
+    {"peerings.PEERING.legs[].vlan", kVlan},
+    {"peerings.PEERING.nat", kNat},
+    {"peerings.PEERING.nat.timeouts", kTimeouts},
+    {"tunnels.NAME", kTunnel},
+    {"SA file", kSaFile},
+    {"SA file: outbound", kOutboundSa},
+    {"SA file: inbound", kInboundSa},
+});
+
+}  // namespace twinspan::schema
