@@ -1,0 +1,110 @@
+// The half of the compiler that a failing link needs: states of links in, buckets and a snapshot out. Routes are not looked at.
+#include "control/model/compile.hpp"
+
+#include <algorithm>
+
+namespace twinspan {
+namespace {
+
+// How good a hop is now. A group uses its best hops: one whose neighbour is still to be resolved gets packets only when
+// no other hop has a resolved one, so a link that returns takes its flows back once it can carry them.
+enum class Quality : std::uint8_t { unusable, unresolved, good };
+
+Quality quality(const Plan& plan, const LinkStates& links, const HopKey& hop) {
+    if (hop.is_tunnel()) {
+        return tunnel_state(plan, links, hop.tunnel) == TunnelState::up ? Quality::good : Quality::unusable;
+    }
+    const Leg& leg = plan.base.legs[hop.leg];
+    if (!leg_up(plan, links, hop.leg) || links.drained[link_index(leg.link)]) {
+        return Quality::unusable;
+    }
+    const Egress& egress = plan.base.egresses[plan.egress_of.at(hop)];
+    return egress.kind == EgressKind::glean ? Quality::unresolved : Quality::good;
+}
+
+std::vector<GroupMember> members_now(const Plan& plan, const LinkStates& links, const GroupKey& key, const GroupState& group) {
+    std::vector<Quality> qualities;
+    for (const auto& [hop, weight] : key) {
+        qualities.push_back(quality(plan, links, hop));
+    }
+    const Quality best = std::ranges::max(qualities);
+    std::vector<GroupMember> members;
+    for (std::size_t i = 0; i < key.size(); ++i) {
+        members.push_back({group.hops[i], key[i].second, best != Quality::unusable && qualities[i] == best});
+    }
+    return members;
+}
+
+void add_group(Snapshot& snapshot, const Plan& plan, const GroupKey& key, const GroupState& group) {
+    const auto first = static_cast<std::uint32_t>(snapshot.buckets.size());
+    snapshot.groups[group.id] = {first, static_cast<std::uint32_t>(group.table.owners.size() - 1)};
+    for (const std::uint32_t owner : group.table.owners) {
+        const auto hop = std::ranges::find(group.hops, owner);
+        snapshot.buckets.push_back(hop == group.hops.end()
+                                       ? plan.fallback.at(key)
+                                       : plan.egress_of.at(key[static_cast<std::size_t>(hop - group.hops.begin())].first));
+    }
+}
+
+}  // namespace
+
+LinkStates link_states(const World& world) {
+    LinkStates links;
+    for (const PortState& port : world.ports) {
+        links.port_up.push_back(port.up);
+    }
+    links.drained = world.drained;
+    return links;
+}
+
+bool leg_up(const Plan& plan, const LinkStates& links, std::size_t leg) noexcept {
+    const std::size_t port = plan.base.legs[leg].port;
+    return port >= links.port_up.size() || links.port_up[port];
+}
+
+TunnelState tunnel_state(const Plan& plan, const LinkStates& links, std::size_t tunnel) {
+    const TunnelPath& path = plan.paths[tunnel];
+    if (!path.has_sas) {
+        return TunnelState::no_sa;
+    }
+    if (!leg_up(plan, links, path.leg)) {
+        return TunnelState::leg_down;
+    }
+    if (links.drained[link_index(plan.base.legs[path.leg].link)]) {
+        return TunnelState::drained;
+    }
+    return path.egress == kNone ? TunnelState::no_path : TunnelState::up;
+}
+
+std::string_view to_string(TunnelState state) noexcept {
+    switch (state) {
+        case TunnelState::up: return "";
+        case TunnelState::no_sa: return "no security associations";
+        case TunnelState::leg_down: return "the leg's port is down";
+        case TunnelState::drained: return "the link is drained";
+        case TunnelState::no_path: return "no route to the remote gateway over the leg, or its neighbour is not resolved";
+    }
+    return "";
+}
+
+std::unique_ptr<Snapshot> assemble(Plan& plan, const LinkStates& links, std::uint64_t generation) {
+    auto snapshot = std::make_unique<Snapshot>(plan.base);
+    snapshot->generation = generation;
+    for (std::size_t i = 0; i < snapshot->legs.size(); ++i) {
+        snapshot->legs[i].up = leg_up(plan, links, i);
+    }
+    for (std::size_t i = 0; i < snapshot->tunnels.size(); ++i) {
+        const bool up = tunnel_state(plan, links, i) == TunnelState::up;
+        snapshot->tunnels[i].up = up;
+        snapshot->tunnels[i].outer_egress = up ? plan.paths[i].egress : kNone;
+    }
+    snapshot->buckets.push_back(0);  // egress 0 drops: for group numbers that no group has
+    snapshot->groups.resize(plan.groups.id_end());
+    for (auto& [key, group] : plan.groups.groups()) {
+        group.table = rebalance(group.table, members_now(plan, links, key, group), bucket_count(key.size()));
+        add_group(*snapshot, plan, key, group);
+    }
+    return snapshot;
+}
+
+}  // namespace twinspan

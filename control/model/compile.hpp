@@ -1,0 +1,75 @@
+// World model to snapshot, as a pure function, in two halves: plan() reads everything, assemble() only link states.
+// A link that fails needs the second half alone, which does not look at routes.
+#pragma once
+
+#include "control/model/fib.hpp"
+#include "control/model/groups.hpp"
+#include "control/model/world.hpp"
+#include "dataplane/config/snapshot.hpp"
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace twinspan {
+
+// What repair depends on.
+struct LinkStates {
+    std::vector<bool> port_up;       // as Config::ports; missing: up
+    std::array<bool, 3> drained{};   // by Link
+    friend bool operator==(const LinkStates&, const LinkStates&) = default;
+};
+LinkStates link_states(const World& world);
+
+struct RefusedRoute {
+    IpPrefix prefix;
+    std::string netdev;
+    std::string why;
+    friend auto operator<=>(const RefusedRoute&, const RefusedRoute&) = default;
+};
+
+// A neighbour that a route or tunnel needs and whose MAC address Linux does not know: to be asked for with NTF_USE.
+struct WantedNeighbour {
+    std::uint16_t leg = kNone;
+    IpAddress address;
+    friend auto operator<=>(const WantedNeighbour&, const WantedNeighbour&) = default;
+};
+
+struct TunnelPath {
+    std::uint16_t leg = kNone;
+    std::uint16_t egress = kNone;    // outer egress when the leg is up; kNone: no path, or its neighbour is unknown
+    std::optional<IpAddress> gateway;  // the neighbour that the outer packets go to
+    bool has_sas = false;
+};
+
+enum class TunnelState : std::uint8_t { up, no_sa, leg_down, drained, no_path };
+std::string_view to_string(TunnelState state) noexcept;
+
+// Everything but the states of links. Kept between compiles; its groups remember their buckets.
+struct Plan {
+    Snapshot base;                       // legs up, tunnels down, no buckets
+    std::map<HopKey, std::uint16_t> egress_of;
+    std::vector<TunnelPath> paths;       // by tunnel
+    std::map<GroupKey, std::uint16_t> fallback;  // the egress for buckets without an owner
+    GroupSet groups;
+    FibPlan fib;
+    std::vector<RefusedRoute> refused;   // sorted
+    std::vector<WantedNeighbour> wanted; // sorted
+};
+
+// `previous` may be null: the first time.
+Plan plan(const World& world, const Plan* previous);
+
+// Repairs the bucket tables of the plan's groups for these links and builds the snapshot.
+std::unique_ptr<Snapshot> assemble(Plan& plan, const LinkStates& links, std::uint64_t generation);
+
+TunnelState tunnel_state(const Plan& plan, const LinkStates& links, std::size_t tunnel);
+bool leg_up(const Plan& plan, const LinkStates& links, std::size_t leg) noexcept;
+
+}  // namespace twinspan

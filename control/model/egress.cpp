@@ -1,0 +1,115 @@
+// The half of the planner that makes egresses: what a hop comes to in bytes, and the outer paths of tunnels.
+#include "control/model/planner.hpp"
+#include "control/model/policy.hpp"
+#include "control/model/topology.hpp"
+
+namespace twinspan {
+
+std::uint16_t Planner::add_egress(const Egress& egress) {
+    plan_.base.egresses.push_back(egress);
+    return static_cast<std::uint16_t>(plan_.base.egresses.size() - 1);
+}
+
+std::uint16_t Planner::drop_egress(Drop reason, Zone zone) {
+    const auto [it, added] = drops_.try_emplace({reason, zone});
+    if (added) {
+        Egress egress;
+        egress.kind = EgressKind::drop;
+        egress.reason = reason;
+        egress.zone = zone;
+        it->second = add_egress(egress);
+    }
+    return it->second;
+}
+
+std::uint16_t Planner::egress_for(const HopKey& hop) {
+    const auto [it, added] = plan_.egress_of.try_emplace(hop);
+    if (added) {
+        it->second = add_egress(hop_egress(hop));
+    }
+    return it->second;
+}
+
+Egress Planner::hop_egress(const HopKey& hop) {
+    if (hop.is_tunnel()) {
+        Egress egress;
+        egress.kind = EgressKind::tunnel;
+        egress.zone = Zone::tunnel;
+        egress.tunnel = hop.tunnel;
+        egress.mtu = plan_.base.tunnels[hop.tunnel].inner_mtu;
+        return egress;
+    }
+    const Leg& leg = plan_.base.legs[hop.leg];
+    const auto mac = neighbour(hop.leg, hop.gateway);
+    Egress egress = leg_egress(leg, hop.leg, mac.value_or(MacAddress{}));
+    egress.pool = pool_of(world_.config, leg.zone);
+    if (egress.pool == kNone && carries_public_only(leg.zone)) {
+        // Nothing may leave there untranslated, and there is nothing to translate to.
+        egress.kind = EgressKind::drop;
+        egress.reason = Drop::policy_denied;
+    } else if (!mac) {
+        egress.kind = EgressKind::glean;
+    } else if (egress.pool != kNone) {
+        egress.kind = EgressKind::nat;
+    }
+    return egress;
+}
+
+std::optional<MacAddress> Planner::neighbour(std::uint16_t leg, const IpAddress& address) {
+    const auto it = neighbours_.find({leg, address});
+    if (it != neighbours_.end()) {
+        return it->second;
+    }
+    plan_.wanted.push_back({leg, address});
+    return std::nullopt;
+}
+
+void Planner::index_leg_routes() {
+    for (std::size_t leg = 0; leg < leg_routes_.size(); ++leg) {
+        for (const IpPrefix& address : addresses_of(world_.config.legs[leg])) {
+            leg_routes_[leg].emplace(address.network(), std::nullopt);
+        }
+    }
+    for (const netlink::RouteEvent& route : world_.kernel.routes) {
+        for (const netlink::NextHop& hop : route.nexthops) {
+            const auto it = netdevs_.find(hop.ifindex);
+            if (it != netdevs_.end() && !it->second.is_tunnel && route.type == netlink::RouteType::unicast) {
+                leg_routes_[it->second.index].insert_or_assign(route.prefix.network(), hop.gateway);
+            }
+        }
+    }
+}
+
+std::optional<IpAddress> Planner::gateway_to(std::uint16_t leg, const IpAddress& remote) const {
+    const auto& routes = leg_routes_[leg];
+    for (int length = static_cast<int>(address_bits(remote.family)); length >= 0; --length) {
+        const auto it = routes.find(IpPrefix{remote, static_cast<std::uint8_t>(length)}.network());
+        if (it != routes.end()) {
+            return it->second.value_or(remote);
+        }
+    }
+    return std::nullopt;
+}
+
+// A tunnel's packets have our own public address: they leave as they are, also where a pool translates the rest.
+void Planner::add_tunnel_paths() {
+    for (std::size_t i = 0; i < world_.config.tunnels.size(); ++i) {
+        const TunnelConfig& tunnel = world_.config.tunnels[i];
+        const auto leg = static_cast<std::uint16_t>(tunnel.leg);
+        TunnelPath path;
+        path.leg = leg;
+        path.has_sas = i < world_.sas.size() && world_.sas[i].out != nullptr && world_.sas[i].in != nullptr;
+        path.gateway = gateway_to(leg, IpAddress::from(tunnel.remote));
+        const auto mac = path.gateway ? neighbour(leg, *path.gateway) : std::nullopt;
+        if (mac) {
+            const auto [it, added] = outer_egresses_.try_emplace({leg, *path.gateway});
+            if (added) {
+                it->second = add_egress(leg_egress(plan_.base.legs[leg], leg, *mac));
+            }
+            path.egress = it->second;
+        }
+        plan_.paths.push_back(path);
+    }
+}
+
+}  // namespace twinspan

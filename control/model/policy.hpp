@@ -1,0 +1,29 @@
+// Who may send to whom, and which routes a peering may carry. Pure.
+#pragma once
+
+#include "control/config/config.hpp"
+#include "dataplane/base/prefix.hpp"
+#include "dataplane/base/zone.hpp"
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+namespace twinspan {
+
+// Snapshot::may_send. What Microsoft and the Internet send may go nowhere by itself: it reaches the inside as the
+// answer of a NAT session (zone translated) or out of a tunnel.
+std::array<std::uint8_t, kZoneCount> may_send_matrix() noexcept;
+
+// Only public addresses belong there, and everything that leaves is translated.
+constexpr bool carries_public_only(Zone zone) noexcept {
+    return zone == Zone::microsoft_peering || zone == Zone::public_peering;
+}
+
+// RFC 1918, unique local (RFC 4193), or a prefix so short that it covers some of either; the default route does.
+bool touches_private_space(const IpPrefix& prefix) noexcept;
+
+// Why a route to `prefix` through a leg of `zone` is not used; empty when it is.
+std::string refusal(const Config& config, Zone zone, const IpPrefix& prefix);
+
+}  // namespace twinspan

@@ -1,0 +1,24 @@
+// The part of a snapshot that follows from the configuration: ports, legs, pools, tunnels and finished L2 rewrites. Pure.
+#pragma once
+
+#include "control/model/world.hpp"
+#include "dataplane/config/snapshot.hpp"
+
+namespace twinspan {
+
+std::vector<Leg> make_legs(const World& world);
+std::vector<PortLegs> make_ports(const World& world, const std::vector<Leg>& legs);
+std::vector<NatPool> make_pools(const Config& config);
+// Without a path: up is false, outer_egress kNone.
+std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs);
+
+// The pool that translates what leaves to this zone; kNone: none.
+std::uint16_t pool_of(const Config& config, Zone zone) noexcept;
+
+// Towards `neighbour` on a leg: destination, source and VLAN tags, all but the last ethertype.
+Egress leg_egress(const Leg& leg, std::uint16_t leg_index, const MacAddress& neighbour);
+
+// A header whose checksum covers it with total length and ID zero (RFC 791 section 3.1).
+Ipv4Header outer_template(be32 local, be32 remote) noexcept;
+
+}  // namespace twinspan

@@ -1,0 +1,64 @@
+// Everything the compiler looks at: configuration, what Linux says, links, drained links, SAs. Control thread only.
+#pragma once
+
+#include "control/config/config.hpp"
+#include "control/netlink/types.hpp"
+#include "dataplane/base/prefix.hpp"
+#include "dataplane/config/snapshot.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace twinspan {
+
+// The mirror's present view. Routes: of the main table, the one per prefix that Linux uses, nexthop objects resolved.
+struct KernelView {
+    std::vector<netlink::LinkEvent> links;
+    std::vector<netlink::AddressEvent> addresses;
+    std::vector<netlink::NeighbourEvent> neighbours;
+    std::vector<netlink::RouteEvent> routes;
+};
+
+struct PortState {
+    MacAddress mac{};
+    bool up = true;
+};
+
+// Not owned: the daemon keeps SAs until no snapshot names them.
+struct TunnelSas {
+    decltype(Tunnel::out) out = nullptr;
+    std::uint32_t spi_in = 0;
+    decltype(InboundSaEntry::sa) in = nullptr;
+};
+
+struct World {
+    Config config;
+    std::vector<PortState> ports;           // as Config::ports
+    std::vector<TunnelSas> sas;             // as Config::tunnels
+    std::array<bool, 3> drained{};          // by Link
+    KernelView kernel;
+    Lookup4 fib4;
+    Lookup6 fib6;
+};
+
+inline constexpr std::size_t link_index(Link link) noexcept { return static_cast<std::size_t>(link); }
+
+// Netdevs are numbered in the order in which the daemon makes them: legs first, then tunnels that have one.
+struct NetdevPlan {
+    std::string name;
+    Netdev target;
+};
+std::vector<NetdevPlan> netdev_plan(const Config& config);
+
+std::uint16_t port_index(const Config& config, const std::string& name) noexcept;  // kNone: no such port
+
+IpPrefix to_prefix(Prefix4 prefix) noexcept;
+IpPrefix to_prefix(const Prefix6& prefix) noexcept;
+std::vector<IpPrefix> encrypt_prefixes(const Config& config);
+// With host bits; what the file says.
+std::vector<IpPrefix> addresses_of(const LegConfig& leg);
+
+}  // namespace twinspan
