@@ -1,0 +1,105 @@
+#include "control/ctl/cli.hpp"
+
+#include "control/ctl/client.hpp"
+#include "control/ctl/table.hpp"
+#include "control/ctl/views.hpp"
+
+#include <CLI/CLI.hpp>
+
+#include <optional>
+#include <ostream>
+
+namespace twinspan::ctl {
+
+namespace {
+
+using nlohmann::json;
+
+struct Request {
+    std::optional<std::string> name;
+    std::string what;
+    std::string link;
+    bool as_json = false;
+};
+
+Result<json> ask(const Terminal& terminal, const Request& request, const json& command) {
+    const auto socket = find_socket(terminal.socket_folder, request.name);
+    if (!socket) {
+        return std::unexpected(socket.error());
+    }
+    return call(*socket, command);
+}
+
+int show(const Terminal& terminal, const Request& request) {
+    const auto data = ask(terminal, request, {{"command", "show"}, {"what", request.what}});
+    if (!data) {
+        terminal.err << "twinspanctl: " << data.error().what << '\n';
+        return kFailed;
+    }
+    terminal.out << (request.as_json ? data->dump(-1, ' ', false, json::error_handler_t::replace) + '\n' : view(request.what, *data));
+    return kDone;
+}
+
+int change_link(const Terminal& terminal, const Request& request, const std::string& command) {
+    const auto data = ask(terminal, request, {{"command", command}, {"link", request.link}});
+    if (!data) {
+        terminal.err << "twinspanctl: " << data.error().what << '\n';
+        return kFailed;
+    }
+    const json state = data->is_object() ? data->value("state", json{}) : json{};
+    terminal.out << request.link << " link: " << (state.is_string() ? state.get<std::string>() : "done") << '\n';
+    return kDone;
+}
+
+// Our own version is told whether a daemon runs or not.
+int version(const Terminal& terminal, const Request& request) {
+    terminal.out << "twinspanctl " TWINSPAN_VERSION "\n";
+    const auto data = ask(terminal, request, {{"command", "ping"}});
+    if (!data || !data->is_object()) {
+        terminal.out << "twinspand: " << (data ? "gave no version" : data.error().what) << '\n';
+        return request.name ? kFailed : kDone;
+    }
+    const json uptime = data->value("uptime_s", json{});
+    terminal.out << "twinspand " << data->value("version", "?") << ", " << data->value("name", "?") << ", up "
+                 << (uptime.is_number_unsigned() ? human_seconds(uptime.get<std::uint64_t>()) : "?") << '\n';
+    return kDone;
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
+    CLI::App app{"Shows and steers a running twinspand.", "twinspanctl"};
+    Request request;
+    std::string name;
+    auto* name_option = app.add_option("--name", name, "Instance to talk to (default: the only one that runs)");
+    app.require_subcommand(1);
+    app.fallthrough();
+
+    auto* show_command = app.add_subcommand("show", "Print a table of what the daemon knows");
+    std::vector<std::string> kinds{show_kinds().begin(), show_kinds().end()};
+    show_command->add_option("what", request.what, "What to show")->required()->check(CLI::IsMember{kinds});
+    show_command->add_flag("--json", request.as_json, "Print the daemon's reply as it is");
+
+    const CLI::IsMember links{std::vector<std::string>{"primary", "secondary"}};
+    auto* drain = app.add_subcommand("drain", "Move all flows off a link, without loss");
+    drain->add_option("link", request.link, "primary or secondary")->required()->check(links);
+    auto* undrain = app.add_subcommand("undrain", "Use a link again");
+    undrain->add_option("link", request.link, "primary or secondary")->required()->check(links);
+    auto* version_command = app.add_subcommand("version", "Print the versions of this program and of the daemon");
+
+    try {
+        app.parse(std::vector<std::string>{arguments.rbegin(), arguments.rend()});
+    } catch (const CLI::ParseError& e) {
+        return app.exit(e, terminal.out, terminal.err) == 0 ? kDone : kWrongUsage;
+    }
+    request.name = name_option->count() != 0 ? std::optional{name} : std::nullopt;
+    if (show_command->parsed()) {
+        return show(terminal, request);
+    }
+    if (version_command->parsed()) {
+        return version(terminal, request);
+    }
+    return change_link(terminal, request, drain->parsed() ? "drain" : "undrain");
+}
+
+}  // namespace twinspan::ctl

@@ -1,0 +1,205 @@
+#include "control/ctl/views.hpp"
+
+#include "control/ctl/table.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace twinspan::ctl {
+
+namespace {
+
+using nlohmann::json;
+
+constexpr Column kPorts[] = {
+    {"port", "name"}, {"netdev", "netdev"}, {"link", "link"}, {"mac", "mac"}, {"mtu", "mtu", Format::count},
+    {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
+    {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
+    {"missed", "rx_missed", Format::count}, {"errors", "errors", Format::count},
+};
+constexpr Column kLegs[] = {
+    {"leg", "name"}, {"peering", "peering"}, {"port", "port"}, {"vlan", "vlan", Format::text, Empty::hide}, {"state", "state"},
+    {"addresses", "addresses", Format::list},
+    {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
+    {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
+};
+constexpr Column kTunnels[] = {
+    {"tunnel", "name"}, {"local", "local"}, {"remote", "remote"}, {"state", "state"},
+    {"spi out", "spi_out", Format::hex}, {"spi in", "spi_in", Format::hex}, {"mtu", "inner_mtu", Format::count},
+    {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
+    {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
+};
+constexpr Column kTunnelKeys[] = {
+    {"tunnel", "name"}, {"if-id", "if_id", Format::count}, {"link", "link", Format::text, Empty::hide}, {"suite", "suite"},
+    {"sequence", "sequence", Format::count}, {"reserved until", "reserved_until", Format::count}, {"mss", "mss4", Format::count},
+    {"not up because", "reason", Format::text, Empty::hide},
+};
+constexpr Column kGroups[] = {
+    {"group", "id"}, {"member", "egress"}, {"state", "state"}, {"weight", "weight", Format::count},
+    {"buckets", "buckets", Format::count}, {"share", "share", Format::percent},
+};
+constexpr Column kRoutes[] = {
+    {"prefix", "prefix"}, {"kind", "kind"}, {"encrypt", "encrypt", Format::yes_no}, {"via", "via"},
+    {"note", "note", Format::text, Empty::hide},
+};
+constexpr Column kNeighbours[] = {{"address", "address"}, {"netdev", "netdev"}, {"mac", "mac"}, {"state", "state"}};
+constexpr Column kPools[] = {
+    {"peering", "peering"}, {"addresses", "addresses", Format::list}, {"ports", "ports"}, {"sessions", "sessions", Format::count},
+    {"tcp", "by_protocol.tcp", Format::count}, {"udp", "by_protocol.udp", Format::count}, {"icmp", "by_protocol.icmp", Format::count},
+    {"created", "created", Format::count}, {"expired", "expired", Format::count},
+    {"no port", "ports_exhausted", Format::count}, {"no room", "sessions_exhausted", Format::count},
+};
+constexpr Column kSessions[] = {
+    {"protocol", "protocol"}, {"inside", "inside"}, {"outside", "outside"}, {"remote", "remote"}, {"state", "state"},
+    {"idle", "idle_s", Format::seconds},
+};
+constexpr Column kDrops[] = {{"reason", "reason"}, {"count", "count", Format::count}, {"meaning", "help"}};
+constexpr Column kWorkers[] = {
+    {"worker", "id"}, {"cpu", "cpu"}, {"loops", "loops", Format::count}, {"busy", "busy", Format::percent},
+    {"rx", "rx", Format::count}, {"injected", "injected", Format::count}, {"generated", "generated", Format::count},
+    {"tx", "tx", Format::count}, {"punted", "punted", Format::count}, {"drops", "drops", Format::count},
+};
+constexpr Column kAccounting[] = {
+    {"thread", "name"}, {"rx", "rx", Format::count}, {"injected", "injected", Format::count},
+    {"generated", "generated", Format::count}, {"tx", "tx", Format::count}, {"punted", "punted", Format::count},
+    {"drops", "drops", Format::count}, {"exact", "exact", Format::yes_no},
+};
+
+json list_at(const json& object, const char* key) {
+    const auto at = object.is_object() ? object.find(key) : object.end();
+    return object.is_object() && at != object.end() && at->is_array() ? *at : json::array();
+}
+
+double number_at(const json& object, const char* key) {
+    const auto at = object.is_object() ? object.find(key) : object.end();
+    return object.is_object() && at != object.end() && at->is_number() ? at->get<double>() : 0;
+}
+
+std::uint64_t count_at(const json& object, const char* key) {
+    const auto at = object.is_object() ? object.find(key) : object.end();
+    return object.is_object() && at != object.end() && at->is_number_unsigned() ? at->get<std::uint64_t>() : 0;
+}
+
+std::string table(std::span<const Column> columns, const json& rows, std::string_view none) {
+    return rows.is_array() && !rows.empty() ? render(columns, rows) : std::string{none} + '\n';
+}
+
+std::string ports(json data) {
+    for (json& row : data) {
+        row["errors"] = count_at(row, "rx_errors") + count_at(row, "tx_errors");
+    }
+    return table(kPorts, data, "no ports");
+}
+
+std::string tunnels(const json& data) {
+    return data.empty() ? "no tunnels\n" : render(kTunnels, data) + '\n' + render(kTunnelKeys, data);
+}
+
+// One line for each member; the group's number stands on the first.
+std::string groups(const json& data) {
+    json rows = json::array();
+    for (const json& group : data) {
+        const double all = number_at(group, "buckets");
+        bool first = true;
+        for (json member : list_at(group, "members")) {
+            member["id"] = first ? group.value("id", json{}) : json{""};
+            member["share"] = all > 0 ? 100 * number_at(member, "buckets") / all : 0;
+            rows.push_back(std::move(member));
+            first = false;
+        }
+    }
+    return table(kGroups, rows, "no groups");
+}
+
+// One line for each next hop.
+std::string routes(const json& data) {
+    json rows = json::array();
+    for (json route : data) {
+        const json via = list_at(route, "via");
+        route["via"] = via.empty() ? json{""} : via[0];
+        rows.push_back(std::move(route));
+        for (std::size_t i = 1; i < via.size(); ++i) {
+            rows.push_back({{"prefix", ""}, {"kind", ""}, {"encrypt", ""}, {"via", via[i]}, {"note", ""}});
+        }
+    }
+    return table(kRoutes, rows, "no routes");
+}
+
+std::string nat(const json& data) {
+    const json pools = list_at(data, "pools");
+    std::uint64_t used = 0;
+    for (const json& pool : pools) {
+        used += count_at(pool, "sessions");
+    }
+    return table(kPools, pools, "no pools") + '\n' + table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' +
+           with_thousands(used) + " of " + with_thousands(count_at(data, "capacity")) + " sessions, " +
+           human_bytes(count_at(data, "memory_bytes")) + '\n';
+}
+
+std::string drops(const json& data) {
+    json rows = json::array();
+    std::ranges::copy_if(data, std::back_inserter(rows), [](const json& row) { return count_at(row, "count") != 0; });
+    return table(kDrops, rows, "nothing was dropped");
+}
+
+std::string workers(json data) {
+    for (json& row : data) {
+        const double loops = number_at(row, "loops");
+        row["busy"] = loops > 0 ? 100 * number_at(row, "busy_loops") / loops : 0;
+    }
+    return table(kWorkers, data, "no workers");
+}
+
+std::string accounting(const json& data) {
+    json rows = list_at(data, "threads");
+    json total = data;
+    total["name"] = "all workers";
+    rows.push_back(total);
+    const bool exact = data.value("exact", false);
+    return render(kAccounting, rows) + "\nrx + injected + generated " + (exact ? "=" : "differs from") + " tx + punted + drops\n";
+}
+
+struct View {
+    std::string_view kind;
+    bool is_list;
+    std::string (*show)(const json&);
+};
+constexpr auto kViews = std::to_array<View>({
+    {"ports", true, [](const json& d) { return ports(d); }},
+    {"legs", true, [](const json& d) { return table(kLegs, d, "no legs"); }},
+    {"tunnels", true, tunnels},
+    {"groups", true, groups},
+    {"routes", true, routes},
+    {"neighbours", true, [](const json& d) { return table(kNeighbours, d, "no neighbours"); }},
+    {"nat", false, nat},
+    {"drops", true, drops},
+    {"workers", true, [](const json& d) { return workers(d); }},
+    {"accounting", false, accounting},
+});
+
+// A reply of another shape than documented is shown, not guessed at.
+bool fits(const View& shown, const json& data) {
+    return shown.is_list ? data.is_array() && std::ranges::all_of(data, [](const json& row) { return row.is_object(); })
+                         : data.is_object();
+}
+
+}  // namespace
+
+std::span<const std::string_view> show_kinds() {
+    static constexpr auto kKinds = [] {
+        std::array<std::string_view, kViews.size()> out;
+        std::ranges::transform(kViews, out.begin(), &View::kind);
+        return out;
+    }();
+    return kKinds;
+}
+
+std::string view(std::string_view kind, const json& data) {
+    const auto shown = std::ranges::find(kViews, kind, &View::kind);
+    if (shown == kViews.end() || !fits(*shown, data)) {
+        return data.dump(2, ' ', false, json::error_handler_t::replace) + '\n';
+    }
+    return shown->show(data);
+}
+
+}  // namespace twinspan::ctl
