@@ -1,0 +1,164 @@
+// How a session ends, when its record is free again, and what control sees of it all.
+#include "dataplane/state/nat_table.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace twinspan {
+namespace {
+
+// Coarse clocks of two workers may differ by a tick: a session can have been seen in the future.
+bool expired(std::uint32_t last_seen, std::uint32_t now, std::uint32_t timeout) noexcept {
+    const auto idle = static_cast<std::int32_t>(now - last_seen);
+    return idle > 0 && static_cast<std::uint32_t>(idle) > timeout;
+}
+
+}  // namespace
+
+void NatTable::unlink_outside(Worker& worker, std::uint32_t number) noexcept {
+    if (const std::uint32_t bucket = outside_.erase(hash_(sessions_[number].outside()), number); bucket != 0) {
+        outside_.retired_link(bucket) = std::exchange(worker.gathering.outside_buckets, bucket);
+    }
+    sessions_[number].next = std::exchange(worker.gathering.sessions, number);
+}
+
+void NatTable::end(Worker& worker, std::uint32_t number) noexcept {
+    NatSession& session = sessions_[number];
+    const NatKey inside = session.inside();
+    session.live.store(0, std::memory_order_release);
+    if (const std::uint32_t bucket = inside_.erase(hash_(inside), number); bucket != 0) {
+        inside_.retired_link(bucket) = std::exchange(worker.gathering.inside_buckets, bucket);
+    }
+    unlink_outside(worker, number);
+    NatPoolCounters& counters = worker.counters(inside.pool());
+    counters.ended[static_cast<std::size_t>(nat_protocol(inside.protocol()))].add(1);
+    counters.address_ended[NatPoolCounters::slot(session.outside().address())].add(1);
+}
+
+// Returns the steps that are left.
+std::uint32_t NatTable::release_retired(Worker& worker, std::uint32_t steps) noexcept {
+    Retired& waiting = worker.waiting;
+    if (!waiting.empty() && rte_rcu_qsbr_check(&readers_, worker.grace, false) == 1) {
+        while (waiting.inside_buckets != 0) {
+            const std::uint32_t bucket = waiting.inside_buckets;
+            waiting.inside_buckets = inside_.retired_link(bucket);
+            inside_.release(bucket);
+        }
+        while (waiting.outside_buckets != 0) {
+            const std::uint32_t bucket = waiting.outside_buckets;
+            waiting.outside_buckets = outside_.retired_link(bucket);
+            outside_.release(bucket);
+        }
+        for (; waiting.sessions != 0 && steps != 0; --steps) {
+            const std::uint32_t number = waiting.sessions;
+            waiting.sessions = sessions_[number].next;
+            numbers_.give(worker.numbers, number);
+        }
+    }
+    if (waiting.empty() && !worker.gathering.empty()) {
+        waiting = std::exchange(worker.gathering, {});
+        worker.grace = rte_rcu_qsbr_start(&readers_);
+    }
+    return steps;
+}
+
+void NatTable::age(std::uint16_t worker, std::uint32_t now_seconds, std::span<const NatPool> pools, std::uint32_t max_steps) noexcept {
+    sweep(worker, now_seconds, pools, release_retired(workers_[worker], max_steps));
+}
+
+// Chunks of numbers go to workers in turn, so that all have work when only low numbers are in use.
+void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<const NatPool> pools, std::uint32_t steps) noexcept {
+    Worker& worker = workers_[index];
+    if (worker.cursor == 0 && worker.swept_at == now_seconds) {
+        return;
+    }
+    const auto stride = static_cast<std::uint64_t>(workers_.size());
+    const std::uint32_t high_water = numbers_.high_water();
+    const auto number_at = [&](std::uint32_t position) {
+        return 1 + (position / NatNumbers::kChunk * stride + index) * NatNumbers::kChunk + position % NatNumbers::kChunk;
+    };
+    while (steps != 0) {
+        const std::uint64_t at = number_at(worker.cursor);
+        if (at > high_water) {
+            worker.cursor = 0;
+            worker.swept_at = now_seconds;
+            return;
+        }
+        ++worker.cursor;
+        --steps;
+        constexpr std::uint64_t kAhead = 8;
+        __builtin_prefetch(&sessions_[std::min<std::uint64_t>(at + kAhead, high_water)]);
+        const auto number = static_cast<std::uint32_t>(at);
+        const NatSession& session = sessions_[number];
+        if (session.live.load(std::memory_order_acquire) == 0) {
+            continue;
+        }
+        const NatKey key = session.inside();
+        const bool ends = key.pool() >= pools.size() ||
+                          expired(session.last_seen.load(std::memory_order_relaxed), now_seconds,
+                                  nat_timeout(key.protocol(), session.tcp.load(std::memory_order_relaxed), pools[key.pool()].timeouts));
+        if (ends) {
+            end(worker, number);
+            steps -= std::min(steps, kEndingSteps - 1);
+        }
+    }
+}
+
+void NatTable::for_each(std::size_t limit, const std::function<void(const NatSessionView&)>& fn) const {
+    const std::uint32_t high_water = numbers_.high_water();
+    constexpr auto kAcquire = std::memory_order_acquire;
+    for (std::uint32_t number = 1; number <= high_water && limit != 0; ++number) {
+        const NatSession& session = sessions_[number];
+        const std::uint32_t generation = session.generation.load(kAcquire);
+        if (session.live.load(kAcquire) == 0) {
+            continue;
+        }
+        const NatSessionView view{
+            .inside = {session.inside_addresses.load(kAcquire), session.inside_rest.load(kAcquire)},
+            .outside = {session.outside_addresses.load(kAcquire), session.outside_rest.load(kAcquire)},
+            .created = session.created.load(kAcquire),
+            .last_seen = session.last_seen.load(kAcquire),
+            .tcp = session.tcp.load(kAcquire),
+        };
+        if (session.generation.load(std::memory_order_relaxed) == generation) {  // not reused while it was copied
+            fn(view);
+            --limit;
+        }
+    }
+}
+
+NatUsage NatTable::usage(std::uint16_t pool) const noexcept {
+    NatUsage sum;
+    for (const Worker& worker : workers_) {
+        const NatPoolCounters& counters = worker.pools[pool % kMaxNatPools];
+        for (std::size_t p = 0; p < kNatProtocols; ++p) {
+            sum.expired += counters.ended[p].read();
+            sum.in_use[p] -= counters.ended[p].read();
+        }
+        sum.ports_exhausted += counters.ports_exhausted.read();
+        sum.sessions_exhausted += counters.sessions_exhausted.read();
+    }
+    for (const Worker& worker : workers_) {  // after the ends, so that none is seen without its beginning
+        const NatPoolCounters& counters = worker.pools[pool % kMaxNatPools];
+        for (std::size_t p = 0; p < kNatProtocols; ++p) {
+            sum.opened += counters.opened[p].read();
+            sum.in_use[p] += counters.opened[p].read();
+        }
+    }
+    sum.sessions = sum.opened - sum.expired;
+    return sum;
+}
+
+std::uint64_t NatTable::sessions_on(std::uint16_t pool, be32 address) const noexcept {
+    std::uint64_t sum = 0;
+    const std::size_t slot = NatPoolCounters::slot(address);
+    for (const Worker& worker : workers_) {
+        sum -= worker.pools[pool % kMaxNatPools].address_ended[slot].read();
+    }
+    for (const Worker& worker : workers_) {
+        sum += worker.pools[pool % kMaxNatPools].address_opened[slot].read();
+    }
+    return sum;
+}
+
+}  // namespace twinspan

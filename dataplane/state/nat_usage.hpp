@@ -1,0 +1,46 @@
+// What the NAT counts for each pool. Every worker has its own set; control adds them up.
+#pragma once
+
+#include "dataplane/base/counter.hpp"
+#include "dataplane/base/endian.hpp"
+#include "dataplane/packet/headers.hpp"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace twinspan {
+
+inline constexpr std::size_t kMaxNatPools = 16;
+
+enum class NatProtocol : std::uint8_t { tcp, udp, icmp };
+inline constexpr std::size_t kNatProtocols = 3;
+
+constexpr NatProtocol nat_protocol(std::uint8_t protocol) noexcept {
+    return protocol == +IpProtocol::tcp ? NatProtocol::tcp : protocol == +IpProtocol::udp ? NatProtocol::udp : NatProtocol::icmp;
+}
+
+struct NatPoolCounters {  // one writer
+    // Addresses are counted by their last octet: exact for pools within a /24, and no reload can shift them.
+    static constexpr std::size_t kAddressSlots = 256;
+    static constexpr std::size_t slot(be32 address) noexcept { return address.host() % kAddressSlots; }
+
+    std::array<Counter, kNatProtocols> opened;
+    std::array<Counter, kNatProtocols> ended;
+    std::array<Counter, kAddressSlots> address_opened;
+    std::array<Counter, kAddressSlots> address_ended;
+    Counter ports_exhausted;
+    Counter sessions_exhausted;
+};
+
+// A pool's sum over all workers.
+struct NatUsage {
+    std::array<std::uint64_t, kNatProtocols> in_use{};
+    std::uint64_t sessions = 0;  // in use, all protocols
+    std::uint64_t opened = 0;
+    std::uint64_t expired = 0;
+    std::uint64_t ports_exhausted = 0;
+    std::uint64_t sessions_exhausted = 0;
+};
+
+}  // namespace twinspan
