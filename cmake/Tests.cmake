@@ -1,20 +1,10 @@
 # One gtest program per suite folder, and the tests that ctest runs in this tree.
-#   tests/unit/<layer>/**_test.cpp  -> <layer>_test          tests/graph/**_test.cpp -> graph_test
+#   tests/unit/<layer>/**_test.cpp  -> <layer>_test          tests/graph/**_test.cpp -> graph_test   tests/eal/*_test.cpp -> eal_test (needs EAL)
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
-# What several suites use.
-file(GLOB_RECURSE support_sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/support/*.cpp)
-if(support_sources)
-    add_library(twinspan_test_support STATIC ${support_sources})
-    target_link_libraries(twinspan_test_support PUBLIC twinspan_control GTest::gmock)
-else()
-    add_library(twinspan_test_support INTERFACE)
-    target_link_libraries(twinspan_test_support INTERFACE twinspan_control GTest::gmock)
-endif()
-
 set(test_programs)
-foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control unit/support graph property control)
+foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control unit/support eal graph property control)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${suite}/*_test.cpp)
     if(NOT sources)
         continue()
@@ -24,7 +14,15 @@ foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control unit/support grap
         set(name control_process)
     endif()
     add_executable(${name}_test ${sources})
-    target_link_libraries(${name}_test PRIVATE twinspan_test_support GTest::gtest_main)
+    # A layer's tests link no more than that layer, so they build and run without the ones above.
+    if(suite STREQUAL "unit/crypto")
+        target_link_libraries(${name}_test PRIVATE twinspan_crypto)
+    elseif(suite MATCHES "^(unit/(dataplane|support)|eal|graph)$")
+        target_link_libraries(${name}_test PRIVATE twinspan_test_support)
+    else()
+        target_link_libraries(${name}_test PRIVATE twinspan_test_support twinspan_control)
+    endif()
+    target_link_libraries(${name}_test PRIVATE GTest::gmock GTest::gtest_main)
     target_compile_definitions(${name}_test PRIVATE TWINSPAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
                          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
