@@ -30,7 +30,9 @@ inline constexpr std::uint8_t kNextHeaderDummy = 59;  // RFC 4303 section 2.6: d
 enum class OuterIp : std::uint8_t { ipv4, ipv6 };
 enum class Encapsulation : std::uint8_t { esp, esp_in_udp };  // the second is NAT-T, RFC 3948
 
-constexpr std::size_t pad_len(std::size_t payload_len) noexcept { return (0 - (payload_len + kEspTrailerMinLen)) % kEspAlignment; }
+constexpr std::size_t pad_len(std::size_t payload_len) noexcept {
+    return (0 - (payload_len + kEspTrailerMinLen)) % kEspAlignment;
+}
 
 // From the SPI to the end of the ICV.
 constexpr std::size_t sealed_len(std::size_t payload_len) noexcept {

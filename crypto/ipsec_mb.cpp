@@ -18,19 +18,30 @@ struct GcmCalls {
 
 GcmCalls calls(const IMB_MGR& m, Suite suite) noexcept {
     switch (suite) {
-        case Suite::aes_128_gcm: return {m.gcm128_pre, m.gcm128_enc, m.gcm128_dec};
-        case Suite::aes_192_gcm: return {m.gcm192_pre, m.gcm192_enc, m.gcm192_dec};
-        case Suite::aes_256_gcm: return {m.gcm256_pre, m.gcm256_enc, m.gcm256_dec};
+        case Suite::aes_128_gcm:
+            return {m.gcm128_pre, m.gcm128_enc, m.gcm128_dec};
+        case Suite::aes_192_gcm:
+            return {m.gcm192_pre, m.gcm192_enc, m.gcm192_dec};
+        case Suite::aes_256_gcm:
+            return {m.gcm256_pre, m.gcm256_enc, m.gcm256_dec};
     }
     __builtin_unreachable();
 }
 
 void init(IMB_MGR* manager, Architecture architecture) noexcept {
     switch (architecture) {
-        case Architecture::best: init_mb_mgr_auto(manager, nullptr); return;
-        case Architecture::sse: init_mb_mgr_sse(manager); return;
-        case Architecture::avx2: init_mb_mgr_avx2(manager); return;
-        case Architecture::avx512: init_mb_mgr_avx512(manager); return;
+        case Architecture::best:
+            init_mb_mgr_auto(manager, nullptr);
+            return;
+        case Architecture::sse:
+            init_mb_mgr_sse(manager);
+            return;
+        case Architecture::avx2:
+            init_mb_mgr_avx2(manager);
+            return;
+        case Architecture::avx512:
+            init_mb_mgr_avx512(manager);
+            return;
     }
 }
 
@@ -56,8 +67,8 @@ std::expected<Engine, std::string> Engine::create(Architecture architecture, Gfn
 
 std::expected<GcmKey, std::string> Engine::expand(Suite suite, std::span<const std::uint8_t> key) const {
     if (key.size() != key_len(suite)) {
-        return std::unexpected(std::string(name(suite)) + " needs a key of " + std::to_string(key_len(suite)) + " bytes, not " +
-                               std::to_string(key.size()));
+        return std::unexpected(std::string(name(suite)) + " needs a key of " + std::to_string(key_len(suite)) +
+                               " bytes, not " + std::to_string(key.size()));
     }
     const GcmCalls gcm = calls(*manager_, suite);
     SecretBytes schedule{sizeof(gcm_key_data)};
@@ -73,10 +84,14 @@ std::array<std::uint8_t, 32> Engine::sha256(std::span<const std::uint8_t> text) 
 
 std::string_view Engine::architecture() const noexcept {
     switch (manager_->used_arch) {
-        case IMB_ARCH_SSE: return "SSE";
-        case IMB_ARCH_AVX2: return "AVX2";
-        case IMB_ARCH_AVX512: return "AVX512";
-        default: return "none";
+        case IMB_ARCH_SSE:
+            return "SSE";
+        case IMB_ARCH_AVX2:
+            return "AVX2";
+        case IMB_ARCH_AVX512:
+            return "AVX512";
+        default:
+            return "none";
     }
 }
 

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 // The library's own types, named and not defined, so that its macros stay out of every includer.
 struct IMB_MGR;
@@ -60,7 +61,8 @@ enum class Gfni : std::uint8_t { use, avoid };
 class Engine {
 public:
     // Fails when the CPU lacks the architecture asked for, or the library's own self-test fails.
-    static std::expected<Engine, std::string> create(Architecture architecture = Architecture::best, Gfni gfni = Gfni::use);
+    static std::expected<Engine, std::string> create(Architecture architecture = Architecture::best,
+                                                     Gfni gfni = Gfni::use);
 
     Engine(Engine&&) noexcept = default;
     Engine& operator=(Engine&&) noexcept = default;
@@ -73,14 +75,14 @@ public:
     // Worker. Encrypts `len` bytes in place and writes kIcvLen bytes of tag to `icv`; `nonce` is kNonceLen bytes.
     // The library checks pointers and lengths of the direct calls by itself and clears its registers and stack
     // (its SAFE_PARAM and SAFE_DATA build options, on in Debian); the direct GCM calls have no *_NOCHECK twin.
-    void seal(const GcmKey& key, std::uint8_t* data, std::size_t len, const std::uint8_t* nonce, const std::uint8_t* aad,
-              std::size_t aad_len, std::uint8_t* icv) noexcept {
+    void seal(const GcmKey& key, std::uint8_t* data, std::size_t len, const std::uint8_t* nonce,
+              const std::uint8_t* aad, std::size_t aad_len, std::uint8_t* icv) noexcept {
         key.seal_(key.data(), context(), data, data, len, nonce, aad, aad_len, icv, kIcvLen);
     }
 
     // Worker. Decrypts in place whatever the tag says and writes the tag it computed: the caller compares.
-    void open(const GcmKey& key, std::uint8_t* data, std::size_t len, const std::uint8_t* nonce, const std::uint8_t* aad,
-              std::size_t aad_len, std::uint8_t* computed_icv) noexcept {
+    void open(const GcmKey& key, std::uint8_t* data, std::size_t len, const std::uint8_t* nonce,
+              const std::uint8_t* aad, std::size_t aad_len, std::uint8_t* computed_icv) noexcept {
         key.open_(key.data(), context(), data, data, len, nonce, aad, aad_len, computed_icv, kIcvLen);
     }
 
@@ -89,7 +91,8 @@ private:
         void operator()(IMB_MGR* manager) const noexcept;
     };
     using Manager = std::unique_ptr<IMB_MGR, FreeManager>;
-    Engine(Manager manager, SecretBytes context) noexcept : manager_(std::move(manager)), context_(std::move(context)) {}
+    Engine(Manager manager, SecretBytes context) noexcept
+        : manager_(std::move(manager)), context_(std::move(context)) {}
     gcm_context_data* context() noexcept { return reinterpret_cast<gcm_context_data*>(context_.data()); }
 
     Manager manager_;

@@ -32,9 +32,12 @@ std::size_t block_size(std::size_t size) noexcept {
 }
 
 int hex_digit(char c) noexcept {
-    if (c >= '0' && c <= '9') return c - '0';
-    if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
     return -1;
 }
 
@@ -43,7 +46,8 @@ int hex_digit(char c) noexcept {
 std::pmr::memory_resource& secret_memory() noexcept {
     // Never destroyed: keys with static lifetime may outlive any static made here.
     static auto& pages = *new LockedPages;
-    static auto& pool = *new std::pmr::synchronized_pool_resource({.max_blocks_per_chunk = 64, .largest_required_pool_block = 4096}, &pages);
+    static auto& pool = *new std::pmr::synchronized_pool_resource(
+        {.max_blocks_per_chunk = 64, .largest_required_pool_block = 4096}, &pages);
     return pool;
 }
 

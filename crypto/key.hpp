@@ -25,7 +25,8 @@ public:
     // Zeroed bytes. Throws std::bad_alloc.
     explicit SecretBytes(std::size_t size, std::pmr::memory_resource& memory = secret_memory());
     // Copies `source`, which stays the caller's to wipe.
-    static SecretBytes copy_of(std::span<const std::uint8_t> source, std::pmr::memory_resource& memory = secret_memory());
+    static SecretBytes copy_of(std::span<const std::uint8_t> source,
+                               std::pmr::memory_resource& memory = secret_memory());
     // Parses hex digits, with or without a leading 0x. The message never quotes the text.
     static std::expected<SecretBytes, std::string> from_hex(std::string_view text);
 

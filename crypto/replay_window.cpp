@@ -20,8 +20,8 @@ constexpr std::uint32_t age(std::uint64_t newest_block, std::uint64_t block) noe
 
 std::expected<ReplayWindow, std::string> ReplayWindow::create(std::uint32_t bits, std::uint64_t seen_up_to) {
     if (bits < kMinBits || bits > kMaxBits) {
-        return std::unexpected("replay window of " + std::to_string(bits) + " packets: expected " + std::to_string(kMinBits) + " to " +
-                               std::to_string(kMaxBits));
+        return std::unexpected("replay window of " + std::to_string(bits) + " packets: expected " +
+                               std::to_string(kMinBits) + " to " + std::to_string(kMaxBits));
     }
     return ReplayWindow{(bits + kBlock - 1) / kBlock * kBlock, seen_up_to};
 }
@@ -83,7 +83,8 @@ std::uint64_t ReplayWindow::accept_burst(std::span<const std::uint64_t> seqs) no
 
 void ReplayWindow::raise_highest(std::uint64_t seq) noexcept {
     std::uint64_t highest = highest_.load(std::memory_order_relaxed);
-    while (seq > highest && !highest_.compare_exchange_weak(highest, seq, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+    while (seq > highest &&
+           !highest_.compare_exchange_weak(highest, seq, std::memory_order_acq_rel, std::memory_order_relaxed)) {
     }
 }
 
@@ -100,7 +101,8 @@ std::uint32_t ReplayWindow::set_in_block(std::uint64_t block, std::uint32_t want
             return 0;  // the ring has moved past this block
         }
         const std::uint32_t seen = held_age == our_age ? static_cast<std::uint32_t>(word) : 0;
-        if (slot.compare_exchange_weak(word, slot_word(block, seen | wanted), std::memory_order_acq_rel, std::memory_order_acquire)) {
+        if (slot.compare_exchange_weak(word, slot_word(block, seen | wanted), std::memory_order_acq_rel,
+                                       std::memory_order_acquire)) {
             return wanted & ~seen;
         }
     }

@@ -38,7 +38,8 @@ bool icv_matches(const std::uint8_t* received, const std::uint8_t* computed) noe
 
 }  // namespace
 
-std::expected<std::unique_ptr<OutboundSa>, std::string> OutboundSa::create(const Engine& engine, const SaConfig& config, std::uint64_t first) {
+std::expected<std::unique_ptr<OutboundSa>, std::string> OutboundSa::create(const Engine& engine, const SaConfig& config,
+                                                                           std::uint64_t first) {
     // RFC 4303 section 2.2: the first packet carries 1.
     if (first == 0 || first >= end_of(config.width)) {
         return std::unexpected("sequence number " + std::to_string(first) + " is outside the SA's range: rekey");
@@ -65,7 +66,8 @@ void OutboundSa::raise_limit(std::uint64_t limit) noexcept {
 }
 
 std::expected<std::unique_ptr<InboundSa>, std::string> InboundSa::create(const Engine& engine, const SaConfig& config,
-                                                                         std::uint32_t window_bits, std::uint64_t seen_up_to) {
+                                                                         std::uint32_t window_bits,
+                                                                         std::uint64_t seen_up_to) {
     auto replay = ReplayWindow::create(window_bits, seen_up_to);
     if (!replay) {
         return std::unexpected(replay.error());
@@ -107,7 +109,8 @@ Opened InboundSa::open_in_place(Engine& engine, std::uint64_t seq, std::uint8_t*
         return {0, 0, OpenStatus::auth_failed};
     }
     const std::size_t padding = end[-2];
-    if (padding + kEspTrailerMinLen > encrypted_len || !padding_is_valid(end - kEspTrailerMinLen, padding)) [[unlikely]] {
+    if (padding + kEspTrailerMinLen > encrypted_len || !padding_is_valid(end - kEspTrailerMinLen, padding))
+        [[unlikely]] {
         return {0, end[-1], OpenStatus::bad_padding};
     }
     return {static_cast<std::uint32_t>(encrypted_len - kEspTrailerMinLen - padding), end[-1], OpenStatus::ok};

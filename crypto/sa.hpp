@@ -60,14 +60,16 @@ struct SequenceBurst {
 class alignas(64) OutboundSa {
 public:
     // Control. Numbers start at `first`, and none is given out before raise_limit.
-    static std::expected<std::unique_ptr<OutboundSa>, std::string> create(const Engine& engine, const SaConfig& config, std::uint64_t first = 1);
+    static std::expected<std::unique_ptr<OutboundSa>, std::string> create(const Engine& engine, const SaConfig& config,
+                                                                          std::uint64_t first = 1);
 
     // Worker: one atomic add for the whole burst. Refused numbers are never used.
     SequenceBurst reserve_burst(std::uint32_t n) noexcept;
 
     // Worker: seals a packet that lies as [8 header][8 IV][payload][kEspMaxRoom bytes of room]. Writes all but the
     // payload, encrypts, and returns the length of the ESP packet. `seq` comes from reserve_burst, once.
-    std::size_t seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t payload_len, std::uint8_t next_header) noexcept;
+    std::size_t seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t payload_len,
+                              std::uint8_t next_header) noexcept;
 
     void prefetch() const noexcept {
         __builtin_prefetch(this);
@@ -105,8 +107,8 @@ private:
     SequenceWidth width_;
 
     alignas(64) std::atomic<std::uint64_t> next_seq_;  // workers: add
-    std::atomic<std::uint64_t> limit_{0};              // control: raises
-    SaCounters counters_;                              // workers: add, once per burst
+    std::atomic<std::uint64_t> limit_{0};  // control: raises
+    SaCounters counters_;  // workers: add, once per burst
 };
 
 enum class OpenStatus : std::uint8_t { ok, bad_length, auth_failed, bad_padding };
@@ -121,7 +123,8 @@ class alignas(64) InboundSa {
 public:
     // Control. Numbers up to `seen_up_to` are refused as replays.
     static std::expected<std::unique_ptr<InboundSa>, std::string> create(const Engine& engine, const SaConfig& config,
-                                                                         std::uint32_t window_bits, std::uint64_t seen_up_to = 0);
+                                                                         std::uint32_t window_bits,
+                                                                         std::uint64_t seen_up_to = 0);
 
     // Worker, for each packet: seq = sequence_of(esp); replay().check(seq); open_in_place; replay().accept(seq).
 
@@ -157,7 +160,7 @@ private:
     SequenceWidth width_;
 
     alignas(64) ReplayWindow replay_;  // workers
-    SaCounters counters_;              // workers: add, once per burst
+    SaCounters counters_;  // workers: add, once per burst
 };
 
 static_assert(sizeof(OutboundSa) == 128 && alignof(OutboundSa) == 64);
@@ -190,11 +193,12 @@ inline SequenceBurst OutboundSa::reserve_burst(std::uint32_t n) noexcept {
     return {0, 0, refusal_at(limit)};
 }
 
-inline std::size_t OutboundSa::seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t payload_len,
-                                             std::uint8_t next_header) noexcept {
+inline std::size_t OutboundSa::seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp,
+                                             std::size_t payload_len, std::uint8_t next_header) noexcept {
     const std::uint64_t iv_be = __builtin_bswap64(seq);
     std::uint8_t* payload = esp + kEspPayloadOffset;
-    const std::size_t encrypted_len = payload_len + write_trailer(payload + payload_len, pad_len(payload_len), next_header);
+    const std::size_t encrypted_len =
+        payload_len + write_trailer(payload + payload_len, pad_len(payload_len), next_header);
     alignas(16) std::array<std::uint8_t, 16> nonce;
     write_esp_header(esp, spi_be_, seq);
     write_nonce(nonce.data(), salt_be_, iv_be);

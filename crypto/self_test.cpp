@@ -22,21 +22,28 @@ struct KnownAnswer {
 };
 constexpr KnownAnswer kKnownAnswers[] = {
     {Suite::aes_128_gcm, SequenceWidth::bits32, 0x01020304,
-     "00001001010203040000000001020304192d43fac41ef0d2347c88c1f2c93cc0d0a5d35b4452e209d002c91c52045d03802d91a017e11149"},
+     "00001001010203040000000001020304192d43fac41ef0d2347c88c1f2c93cc0d0a5d35b4452e209d002c91c52045d03802d91a017e1114"
+     "9"},
     {Suite::aes_128_gcm, SequenceWidth::bits64, 0x0000000201020304,
-     "00001001010203040000000201020304616c4110eaf2605cc6aa4347758ea264c1b7de0951955adb43d22857dd87f970abaffb1f4a3b41a9"},
+     "00001001010203040000000201020304616c4110eaf2605cc6aa4347758ea264c1b7de0951955adb43d22857dd87f970abaffb1f4a3b41a"
+     "9"},
     {Suite::aes_192_gcm, SequenceWidth::bits32, 0x01020304,
-     "00001001010203040000000001020304134456ad7be786ec6fcac5cf332f8a10043094cd9a1513d6dcd873eff179d045bae9ed76ce276089"},
+     "00001001010203040000000001020304134456ad7be786ec6fcac5cf332f8a10043094cd9a1513d6dcd873eff179d045bae9ed76ce27608"
+     "9"},
     {Suite::aes_192_gcm, SequenceWidth::bits64, 0x0000000201020304,
-     "00001001010203040000000201020304e6f517a65f3bdb3f9efefe908d3f22d967f8cc660f43235e65952e58bb2791f27c4e967250b549f8"},
+     "00001001010203040000000201020304e6f517a65f3bdb3f9efefe908d3f22d967f8cc660f43235e65952e58bb2791f27c4e967250b549f"
+     "8"},
     {Suite::aes_256_gcm, SequenceWidth::bits32, 0x01020304,
-     "00001001010203040000000001020304ba8dcd085ba4d489f1d93fa23b7188ec8e1a57dca49da15296cd2cedab638e953e433a44dc2a0c3a"},
+     "00001001010203040000000001020304ba8dcd085ba4d489f1d93fa23b7188ec8e1a57dca49da15296cd2cedab638e953e433a44dc2a0c3"
+     "a"},
     {Suite::aes_256_gcm, SequenceWidth::bits64, 0x0000000201020304,
-     "000010010102030400000002010203041da5d36aa257b88caea1dc074220709f761e420b2591f91f39557f06548d31d5f6832fe0341fdd7f"},
+     "000010010102030400000002010203041da5d36aa257b88caea1dc074220709f761e420b2591f91f39557f06548d31d5f6832fe0341fdd7"
+     "f"},
 };
 
 std::string run(Engine& engine, const KnownAnswer& known) {
-    SaConfig config{.spi = kSpi, .suite = known.suite, .keymat = SecretBytes{keymat_len(known.suite)}, .width = known.width};
+    SaConfig config{
+        .spi = kSpi, .suite = known.suite, .keymat = SecretBytes{keymat_len(known.suite)}, .width = known.width};
     std::uint8_t* salt = config.keymat.data() + key_len(known.suite);
     std::iota(config.keymat.data(), salt, std::uint8_t{0});
     std::iota(salt, salt + kSaltLen, std::uint8_t{0xa0});
@@ -73,7 +80,8 @@ std::string run(Engine& engine, const KnownAnswer& known) {
 std::expected<void, std::string> self_test(Engine& engine) {
     for (const KnownAnswer& known : kKnownAnswers) {
         if (const std::string error = run(engine, known); !error.empty()) {
-            return std::unexpected("self-test of " + std::string(name(known.suite)) + " on " + std::string(engine.architecture()) + ": " + error);
+            return std::unexpected("self-test of " + std::string(name(known.suite)) + " on " +
+                                   std::string(engine.architecture()) + ": " + error);
         }
     }
     return {};

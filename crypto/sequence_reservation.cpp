@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
@@ -99,8 +100,9 @@ std::string to_hex(const KeyFingerprint& fingerprint) {
     return text;
 }
 
-std::expected<SequenceReservation, std::string> SequenceReservation::open(const std::filesystem::path& directory, std::uint32_t spi,
-                                                                          const KeyFingerprint& key, std::uint64_t chunk) {
+std::expected<SequenceReservation, std::string> SequenceReservation::open(const std::filesystem::path& directory,
+                                                                          std::uint32_t spi, const KeyFingerprint& key,
+                                                                          std::uint64_t chunk) {
     std::string key_hex = to_hex(key);
     const std::filesystem::path lock_file = directory / (key_hex + ".lock");
     Fd lock{::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
@@ -111,7 +113,8 @@ std::expected<SequenceReservation, std::string> SequenceReservation::open(const 
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
         return failed("another process or SA uses this key and salt:", lock_file);
     }
-    SequenceReservation reservation{directory / (key_hex + ".seq"), lock.release(), spi, std::move(key_hex), std::max<std::uint64_t>(chunk, 2)};
+    SequenceReservation reservation{directory / (key_hex + ".seq"), lock.release(), spi, std::move(key_hex),
+                                    std::max<std::uint64_t>(chunk, 2)};
     const auto stored = reservation.read();
     if (!stored) {
         return std::unexpected(stored.error());
@@ -137,8 +140,8 @@ SequenceReservation::SequenceReservation(SequenceReservation&& other) noexcept
       spi_(other.spi_) {}
 
 std::string SequenceReservation::text(std::uint32_t spi, std::uint64_t reserved_until) const {
-    std::string body = "twinspan sequence reservation 1\nspi " + std::to_string(spi) + "\nkey " + key_hex_ + "\nreserved_until " +
-                       std::to_string(reserved_until) + "\n";
+    std::string body = "twinspan sequence reservation 1\nspi " + std::to_string(spi) + "\nkey " + key_hex_ +
+                       "\nreserved_until " + std::to_string(reserved_until) + "\n";
     return body + "checksum " + hex64(checksum(body)) + "\n";
 }
 
@@ -157,7 +160,8 @@ std::expected<std::uint64_t, std::string> SequenceReservation::read() const {
     const std::string_view content{buffer.data(), static_cast<std::size_t>(n)};
     const auto spi = field(content, "\nspi ");
     const auto reserved_until = field(content, "\nreserved_until ");
-    if (!spi || !reserved_until || *reserved_until == 0 || content != text(static_cast<std::uint32_t>(*spi), *reserved_until)) {
+    if (!spi || !reserved_until || *reserved_until == 0 ||
+        content != text(static_cast<std::uint32_t>(*spi), *reserved_until)) {
         return std::unexpected(file_.string() + " is damaged: change the key of this SA, or put back the right file");
     }
     return *reserved_until;

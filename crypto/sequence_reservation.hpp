@@ -1,7 +1,8 @@
 // Outbound sequence numbers reserved ahead on stable storage, so that no GCM IV is used twice whatever dies when.
 //
 // A number may be used only when the file already covers it; a start begins at what the file covers. The file is named
-// after the nonce space (key and salt), not after the SA: a key that comes back after another one finds its own numbers.
+// after the nonce space (key and salt), not after the SA: a key that comes back after another one finds its own
+// numbers.
 #pragma once
 
 #include "crypto/sa.hpp"
@@ -28,8 +29,9 @@ public:
 
     // Reads the reservation, or starts at 1 when this nonce space has none. Fails when the directory is missing, the
     // file cannot be trusted, or another process or SA holds it: then the SA must not send.
-    static std::expected<SequenceReservation, std::string> open(const std::filesystem::path& directory, std::uint32_t spi,
-                                                                const KeyFingerprint& key, std::uint64_t chunk = kDefaultChunk);
+    static std::expected<SequenceReservation, std::string> open(const std::filesystem::path& directory,
+                                                                std::uint32_t spi, const KeyFingerprint& key,
+                                                                std::uint64_t chunk = kDefaultChunk);
     ~SequenceReservation();
     SequenceReservation(SequenceReservation&& other) noexcept;
     SequenceReservation& operator=(SequenceReservation&&) = delete;
@@ -48,7 +50,8 @@ public:
     const std::filesystem::path& file() const noexcept { return file_; }
 
 private:
-    SequenceReservation(std::filesystem::path file, int lock_fd, std::uint32_t spi, std::string key_hex, std::uint64_t chunk) noexcept
+    SequenceReservation(std::filesystem::path file, int lock_fd, std::uint32_t spi, std::string key_hex,
+                        std::uint64_t chunk) noexcept
         : file_(std::move(file)), key_hex_(std::move(key_hex)), chunk_(chunk), lock_fd_(lock_fd), spi_(spi) {}
     std::string text(std::uint32_t spi, std::uint64_t reserved_until) const;
     std::expected<std::uint64_t, std::string> read() const;

@@ -47,8 +47,10 @@ constexpr std::optional<Suite> parse_suite(std::string_view text) noexcept {
     return std::nullopt;
 }
 
-static_assert(std::ranges::all_of(kSuites, [i = std::size_t{0}](const SuiteInfo& s) mutable {
-    return static_cast<std::size_t>(s.id) == i++;
-}), "kSuites must list the suites in enum order");
+static_assert(std::ranges::all_of(kSuites,
+                                  [i = std::size_t{0}](const SuiteInfo& s) mutable {
+                                      return static_cast<std::size_t>(s.id) == i++;
+                                  }),
+              "kSuites must list the suites in enum order");
 
 }  // namespace twinspan

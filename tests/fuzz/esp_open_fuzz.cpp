@@ -76,7 +76,8 @@ void open_authentic(World& world, Peer& peer, std::span<const std::uint8_t> plai
     write_nonce(nonce.data(), salt, __builtin_bswap64(kSeq));
     write_esn_aad(aad.data(), spi_be, kSeq);
     const bool esn = peer.in->width() == SequenceWidth::bits64;
-    world.engine.seal(peer.key, payload, len, nonce.data(), esn ? aad.data() : packet.data(), esn ? 12 : 8, payload + len);
+    world.engine.seal(peer.key, payload, len, nonce.data(), esn ? aad.data() : packet.data(), esn ? 12 : 8,
+                      payload + len);
     Packet copy = packet;
     if (len >= kEspAlignment) {
         require(peer.in->open_in_place(world.engine, kSeq, copy.data(), copy.size()).status != OpenStatus::auth_failed);
@@ -107,9 +108,15 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     Peer& peer = world.peers[data[0] % world.peers.size()];
     const std::span<const std::uint8_t> input{data + 2, std::min<std::size_t>(size - 2, 2048)};
     switch (data[1] % 3) {
-        case 0: open(world, peer, Packet(input.begin(), input.end())); break;
-        case 1: open_authentic(world, peer, input); break;
-        default: round_trip(world, peer, input); break;
+        case 0:
+            open(world, peer, Packet(input.begin(), input.end()));
+            break;
+        case 1:
+            open_authentic(world, peer, input);
+            break;
+        default:
+            round_trip(world, peer, input);
+            break;
     }
     return 0;
 }

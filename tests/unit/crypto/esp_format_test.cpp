@@ -40,11 +40,17 @@ TEST(EspOverheadTest, SealedLengthIsAlignedAndWithinTheRoomAskedFor) {
 TEST(EspLayoutTest, HeaderNonceAndAadHaveTheirBytesInNetworkOrder) {
     Bytes header(16), nonce(16), aad(16);
     write_esp_header(header.data(), __builtin_bswap32(0x11223344), 0x0102030405060708);
-    EXPECT_EQ(header, bytes("11223344" "05060708" "0102030405060708"));
+    EXPECT_EQ(header, bytes("11223344"
+                            "05060708"
+                            "0102030405060708"));
     write_nonce(nonce.data(), __builtin_bswap32(0xa0a1a2a3), __builtin_bswap64(0x0102030405060708));
-    EXPECT_EQ(nonce, bytes("a0a1a2a3" "0102030405060708" "00000000"));
+    EXPECT_EQ(nonce, bytes("a0a1a2a3"
+                           "0102030405060708"
+                           "00000000"));
     write_esn_aad(aad.data(), __builtin_bswap32(0x11223344), 0x0102030405060708);
-    EXPECT_EQ(aad, bytes("11223344" "0102030405060708" "00000000"));
+    EXPECT_EQ(aad, bytes("11223344"
+                         "0102030405060708"
+                         "00000000"));
     EXPECT_EQ(esp_spi(header.data()), 0x11223344u);
     EXPECT_EQ(esp_sequence_low(header.data()), 0x05060708u);
 }

@@ -64,7 +64,8 @@ TEST(SecretBytesTest, SecretMemoryIsAlignedAndSeparateForEverySize) {
         std::fill_n(secrets.back().data(), size, static_cast<std::uint8_t>(size));
     }
     for (const SecretBytes& s : secrets) {
-        ASSERT_TRUE(std::ranges::all_of(s.span(), [&](std::uint8_t b) { return b == static_cast<std::uint8_t>(s.size()); }));
+        ASSERT_TRUE(
+            std::ranges::all_of(s.span(), [&](std::uint8_t b) { return b == static_cast<std::uint8_t>(s.size()); }));
     }
 }
 

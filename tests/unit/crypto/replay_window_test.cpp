@@ -37,15 +37,22 @@ private:
 };
 
 class ReplayWindowTest : public testing::TestWithParam<std::uint32_t> {};
-INSTANTIATE_TEST_SUITE_P(, ReplayWindowTest, testing::Values(32u, 64u, 1024u, 65536u), testing::PrintToStringParamName());
+INSTANTIATE_TEST_SUITE_P(, ReplayWindowTest, testing::Values(32u, 64u, 1024u, 65536u),
+                         testing::PrintToStringParamName());
 
 // Mostly near the front, some anywhere in and behind the window, now and then a leap ahead.
 std::uint64_t next_number(std::mt19937_64& random, std::uint64_t front, std::uint64_t bits) {
     switch (random() % 16) {
-        case 0: return front + random() % (3 * bits);
-        case 1: case 2: case 3: return front - std::min(front, random() % (2 * bits + 40));
-        case 4: return random() % 100 == 0 ? front + (bits << random() % 20) : front;
-        default: return front + 5 - std::min(front, random() % 10);
+        case 0:
+            return front + random() % (3 * bits);
+        case 1:
+        case 2:
+        case 3:
+            return front - std::min(front, random() % (2 * bits + 40));
+        case 4:
+            return random() % 100 == 0 ? front + (bits << random() % 20) : front;
+        default:
+            return front + 5 - std::min(front, random() % 10);
     }
 }
 
@@ -161,23 +168,26 @@ TEST_P(ReplayWindowTest, WorkersTogetherAcceptEachNumberOnce) {
     EXPECT_GT(once, kNumbers / 2);
 }
 
-// Every worker offers every number, in order: each is taken by one of them, and none is lost.
+// All workers offer all numbers of the same two blocks at the same time, in small bursts: each number is taken by one
+// of them, and none is lost.
 TEST(ReplayWindowThreadsTest, NothingInsideTheWindowIsLost) {
-    constexpr std::uint64_t kNumbers = 40'000;
+    constexpr std::uint64_t kNumbers = 400'000;
     ReplayWindow window = value(ReplayWindow::create(65536));
-    std::vector<std::atomic<std::uint32_t>> accepted(kNumbers + 1);
+    std::vector<std::atomic<std::uint32_t>> accepted(kNumbers + 64);
+    std::atomic<std::uint64_t> front{1};
     std::vector<std::thread> workers;
-    for (int w = 0; w < 4; ++w) {
-        workers.emplace_back([&] {
-            for (std::uint64_t base = 1; base + 31 <= kNumbers; base += 32) {
-                std::array<std::uint64_t, 32> burst;
-                for (std::uint64_t i = 0; i < 32; ++i) {
-                    burst[i] = base + i;
+    for (std::uint64_t w = 0; w < 4; ++w) {
+        workers.emplace_back([&, w] {
+            for (std::uint64_t base = front.load(); base <= kNumbers; base = front.load()) {
+                for (std::uint64_t i = 0; i < 32; i += 4) {
+                    const std::uint64_t at = base + (i + 8 * w) % 32;
+                    const std::array<std::uint64_t, 4> burst{at, at + 1, at + 2, at + 3};
+                    const std::uint64_t won = window.accept_burst(burst);
+                    for (std::size_t k = 0; k < burst.size(); ++k) {
+                        accepted[burst[k]].fetch_add(static_cast<std::uint32_t>(won >> k & 1));
+                    }
                 }
-                const std::uint64_t won = window.accept_burst(burst);
-                for (std::size_t i = 0; i < 32; ++i) {
-                    accepted[burst[i]].fetch_add(static_cast<std::uint32_t>(won >> i & 1));
-                }
+                front.compare_exchange_strong(base, base + 32);
             }
         });
     }

@@ -31,8 +31,8 @@ protected:
         write_esp_header(packet.data(), __builtin_bswap32(config.spi), seq);
         Bytes nonce(config.keymat.data() + key_len(config.suite), config.keymat.data() + config.keymat.size());
         nonce.insert(nonce.end(), packet.begin() + kEspHeaderLen, packet.begin() + kEspPayloadOffset);
-        engine->seal(key, packet.data() + kEspPayloadOffset, plaintext.size(), nonce.data(), packet.data(), kEspHeaderLen,
-                     packet.data() + kEspPayloadOffset + plaintext.size());
+        engine->seal(key, packet.data() + kEspPayloadOffset, plaintext.size(), nonce.data(), packet.data(),
+                     kEspHeaderLen, packet.data() + kEspPayloadOffset + plaintext.size());
         return packet;
     }
 };
@@ -48,20 +48,27 @@ struct EspVector {
     std::uint8_t next_header;
 };
 constexpr EspVector kEspVectors[] = {
-    {Suite::aes_128_gcm, SequenceWidth::bits64, 0x00004321, 0x8765432100000000, "4c80cdefbb5d10da906ac73c3613a6342e443b68",
-     "4956ed7e3b244cfe",
-     "fecf537e729d5b07dc30df528dd22b768d1b98736696a6fd348509fa13ceac34cfa2436f14a3f3cf65925bf1f4a13c5d15b21e1884f5ff6247aeabb786b93bce"
+    {Suite::aes_128_gcm, SequenceWidth::bits64, 0x00004321, 0x8765432100000000,
+     "4c80cdefbb5d10da906ac73c3613a6342e443b68", "4956ed7e3b244cfe",
+     "fecf537e729d5b07dc30df528dd22b768d1b98736696a6fd348509fa13ceac34cfa2436f14a3f3cf65925bf1f4a13c5d15b21e1884f5ff624"
+     "7aeabb786b93bce"
      "61bc17d768fd9732459018148f6cbe722fd04796562dfdb4",
-     "45000048699a000080114db7c0a80102c0a801010a9bf15638d301000001000000000000045f736970045f756470037369700963796265726369747902646b00"
+     "45000048699a000080114db7c0a80102c0a801010a9bf15638d301000001000000000000045f736970045f756470037369700963796265726"
+     "369747902646b00"
      "00210001",
      1},
-    {Suite::aes_128_gcm, SequenceWidth::bits32, 0x0000a5f8, 0x0000000a, "feffe9928665731c6d6a8f9467308308cafebabe", "facedbaddecaf888",
-     "deb22cd9b07c72c16e3a65beeb8df304a5a5897d33ae530f1ba76d5d114d2a5c3de81827c10e9a4f51330d0eec416642cfbb85a5b47e48a4ec3b9ba95d918bd1"
+    {Suite::aes_128_gcm, SequenceWidth::bits32, 0x0000a5f8, 0x0000000a, "feffe9928665731c6d6a8f9467308308cafebabe",
+     "facedbaddecaf888",
+     "deb22cd9b07c72c16e3a65beeb8df304a5a5897d33ae530f1ba76d5d114d2a5c3de81827c10e9a4f51330d0eec416642cfbb85a5b47e48a4e"
+     "c3b9ba95d918bd1"
      "83b70d3aa8bc6ee4c309e9d85a41ad4a",
-     "4500003e698f000080114dccc0a80102c0a801010a980035002a2343b2d001000001000000000000037369700963796265726369747902646b0000010001", 1},
+     "4500003e698f000080114dccc0a80102c0a801010a980035002a2343b2d001000001000000000000037369700963796265726369747902646"
+     "b0000010001",
+     1},
     {Suite::aes_256_gcm, SequenceWidth::bits32, 0x4a2cbfe3, 0x00000002,
      "abbccddef00112233445566778899aababbccddef00112233445566778899aab11223344", "0102030405060708",
-     "ff425c9b724599df7a3bcd510194e00d6a78107f1b0b1cbf06efae9d65a5d763748a637985771d347f0545659f14e99def842d8eb335f4eecfdbf831824b4c49"
+     "ff425c9b724599df7a3bcd510194e00d6a78107f1b0b1cbf06efae9d65a5d763748a637985771d347f0545659f14e99def842d8eb335f4eec"
+     "fdbf831824b4c49"
      "15956c96",
      "4500003069a6400080062690c0a801029389155e0a9e008b2dc57ee0000000007002400020bf0000020405b401010402", 1},
 };
@@ -81,7 +88,8 @@ TEST_P(SaTest, OpensThePublishedEspPackets) {
         const Opened opened = in->open_in_place(*engine, in->sequence_of(packet.data()), packet.data(), packet.size());
         ASSERT_EQ(opened.status, OpenStatus::ok);
         EXPECT_EQ(opened.next_header, v.next_header);
-        EXPECT_EQ(Bytes(packet.begin() + kEspPayloadOffset, packet.begin() + kEspPayloadOffset + opened.payload_len), bytes(v.payload));
+        EXPECT_EQ(Bytes(packet.begin() + kEspPayloadOffset, packet.begin() + kEspPayloadOffset + opened.payload_len),
+                  bytes(v.payload));
     }
 }
 
@@ -104,7 +112,9 @@ TEST_P(SaTest, EveryLengthComesBack) {
                 const Opened opened = in->open_in_place(*engine, seq, packet.data(), packet.size());
                 ASSERT_EQ(opened.status, OpenStatus::ok);
                 ASSERT_EQ(opened.next_header, next_header);
-                ASSERT_EQ(Bytes(packet.begin() + kEspPayloadOffset, packet.begin() + kEspPayloadOffset + opened.payload_len), payload);
+                ASSERT_EQ(
+                    Bytes(packet.begin() + kEspPayloadOffset, packet.begin() + kEspPayloadOffset + opened.payload_len),
+                    payload);
                 ASSERT_TRUE(in->replay().accept(seq));
             }
         }
@@ -120,7 +130,8 @@ TEST_P(SaTest, EverySingleBitOfThePacketIsAuthenticated) {
         for (std::size_t bit = 0; bit < good.size() * 8; ++bit) {
             Bytes bad = good;
             bad[bit / 8] = static_cast<std::uint8_t>(bad[bit / 8] ^ (1u << bit % 8));
-            ASSERT_EQ(in->open_in_place(*engine, in->sequence_of(bad.data()), bad.data(), bad.size()).status, OpenStatus::auth_failed)
+            ASSERT_EQ(in->open_in_place(*engine, in->sequence_of(bad.data()), bad.data(), bad.size()).status,
+                      OpenStatus::auth_failed)
                 << "bit " << bit;
         }
     }
@@ -159,15 +170,15 @@ TEST_P(SaTest, RefusesAuthenticPacketsWithBadPadding) {
     const Row rows[] = {
         {"no payload at all", "01020204", OpenStatus::ok, 0},
         {"pad length larger than the packet", "0102ff04", OpenStatus::bad_padding, 0},
-        {"pad length that eats the trailer", "01020304", OpenStatus::bad_padding, 0},
+        {"padding that would begin in the IV, which ends in 01", "02030304", OpenStatus::bad_padding, 0},
         {"padding of zeros", "4500000000000204", OpenStatus::bad_padding, 0},
         {"padding that skips a number", "4500000001030204", OpenStatus::bad_padding, 0},
         {"more padding than needed, as RFC 4303 allows", "450102030405060708090a0b0c0d0d04", OpenStatus::ok, 1},
         {"more padding than needed, last one wrong", "450102030405060708090a0b0c0e0d04", OpenStatus::bad_padding, 0},
     };
     for (const Row& row : rows) {
-        Bytes packet = sealed_raw(config, 3, bytes(row.plaintext));
-        const Opened opened = in->open_in_place(*engine, 3, packet.data(), packet.size());
+        Bytes packet = sealed_raw(config, 1, bytes(row.plaintext));
+        const Opened opened = in->open_in_place(*engine, 1, packet.data(), packet.size());
         EXPECT_EQ(opened.status, row.status) << row.name;
         EXPECT_EQ(opened.payload_len, row.payload_len) << row.name;
     }
@@ -274,8 +285,8 @@ TEST(SaCreateTest, RefusesReservedSpisAndShortKeys) {
 // RFC 4303 appendix A2.2, against its own definition: of the three candidates, the one that is right or nearest above.
 TEST(EsnInferenceTest, FindsTheHighHalfAroundEveryTurnOfTheLowOne) {
     for (const std::uint32_t window : {32u, 1024u, 65536u}) {
-        for (const std::uint64_t highest : {0x0'0000'0001ull, 0x0'ffff'fff0ull, 0x1'0000'0000ull, 0x1'0000'0010ull, 0x5'8000'0000ull,
-                                            0x5'ffff'ffffull, 0x6'0000'ffffull}) {
+        for (const std::uint64_t highest : {0x0'0000'0001ull, 0x0'ffff'fff0ull, 0x1'0000'0000ull, 0x1'0000'0010ull,
+                                            0x5'8000'0000ull, 0x5'ffff'ffffull, 0x6'0000'ffffull}) {
             const std::uint64_t bottom = highest >= window ? highest - window + 1 : 1;
             for (std::uint64_t seq = bottom; seq <= highest + 70'000; ++seq) {
                 ASSERT_EQ(infer_sequence(static_cast<std::uint32_t>(seq), highest, window), seq) << std::hex << highest;

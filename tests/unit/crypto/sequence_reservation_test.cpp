@@ -30,7 +30,8 @@ struct SequenceReservationTest : testing::Test {
         return SequenceReservation::open(directory, config.spi, fingerprint(engine, config), chunk);
     }
     std::unique_ptr<OutboundSa> sa_from(const SequenceReservation& reservation, std::uint64_t key_seed = 1) {
-        return value(OutboundSa::create(engine, sa_config(Suite::aes_128_gcm, SequenceWidth::bits32, key_seed), reservation.first()));
+        return value(OutboundSa::create(engine, sa_config(Suite::aes_128_gcm, SequenceWidth::bits32, key_seed),
+                                        reservation.first()));
     }
     static std::string read(const fs::path& file) {
         std::ifstream in(file, std::ios::binary);
@@ -50,7 +51,7 @@ TEST_F(SequenceReservationTest, IsOnStableStorageBeforeTheLimitRises) {
     ASSERT_TRUE(reservation.top_up(*sa));
     EXPECT_EQ(sa->limit(), 1001u);
     EXPECT_NE(read(reservation.file()).find("reserved_until 1001\n"), std::string::npos);
-    struct stat status {};
+    struct stat status{};
     ASSERT_EQ(::stat(reservation.file().c_str(), &status), 0);
     EXPECT_EQ(status.st_mode & 0777, 0600u);
 }
@@ -147,7 +148,8 @@ TEST_F(SequenceReservationTest, AFailedWriteLeavesTheLimit) {
 
 TEST_F(SequenceReservationTest, EndsWithTheSequenceSpace) {
     SaConfig config = sa_config(Suite::aes_128_gcm);
-    auto reservation = value(SequenceReservation::open(directory, config.spi, fingerprint(engine, config), std::uint64_t{1} << 33));
+    auto reservation =
+        value(SequenceReservation::open(directory, config.spi, fingerprint(engine, config), std::uint64_t{1} << 33));
     {
         const auto sa = sa_from(reservation);
         ASSERT_TRUE(reservation.top_up(*sa));

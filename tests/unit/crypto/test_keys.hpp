@@ -7,8 +7,8 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <ostream>
 #include <optional>
+#include <ostream>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -59,9 +59,9 @@ struct Variant {
     std::string_view name;
 };
 inline constexpr Variant kVariants[] = {
-    {Architecture::best, Gfni::use, "best"},           {Architecture::sse, Gfni::avoid, "sse"},
-    {Architecture::sse, Gfni::use, "sse_gfni"},        {Architecture::avx2, Gfni::avoid, "avx2"},
-    {Architecture::avx2, Gfni::use, "avx2_vaes"},      {Architecture::avx512, Gfni::avoid, "avx512"},
+    {Architecture::best, Gfni::use, "best"},          {Architecture::sse, Gfni::avoid, "sse"},
+    {Architecture::sse, Gfni::use, "sse_gfni"},       {Architecture::avx2, Gfni::avoid, "avx2"},
+    {Architecture::avx2, Gfni::use, "avx2_vaes"},     {Architecture::avx512, Gfni::avoid, "avx512"},
     {Architecture::avx512, Gfni::use, "avx512_vaes"},
 };
 inline void PrintTo(const Variant& v, std::ostream* os) { *os << v.name; }
