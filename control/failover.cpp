@@ -1,0 +1,149 @@
+#include "control/failover.hpp"
+
+#include "control/log.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+namespace twinspan {
+namespace {
+
+auto content(const Egress& e) noexcept {
+    return std::tie(e.kind, e.reason, e.zone, e.rewrite_length, e.port, e.leg, e.pool, e.tunnel, e.mtu, e.rewrite);
+}
+auto content(const Tunnel& t) noexcept { return std::tuple{t.out, t.outer_egress, t.up}; }
+auto content(const Leg& leg) noexcept { return std::tuple{leg.up, leg.mac}; }
+auto content(const Group& g) noexcept { return std::tuple{g.first_bucket, g.bucket_mask}; }
+
+template <class T>
+bool same(const std::vector<T>& a, const std::vector<T>& b) noexcept {
+    return std::ranges::equal(a, b, [](const T& x, const T& y) { return content(x) == content(y); });
+}
+
+// A leg's TAP follows its port; a tunnel's TUN follows the tunnel, so that Linux routes around it too.
+std::vector<bool> carriers_of(const Snapshot& snapshot) {
+    std::vector<bool> carriers;
+    for (const Netdev& netdev : snapshot.netdevs) {
+        carriers.push_back(netdev.is_tunnel ? snapshot.tunnels[netdev.index].up : snapshot.legs[netdev.index].up);
+    }
+    return carriers;
+}
+
+}  // namespace
+
+bool equivalent(const Snapshot& a, const Snapshot& b) noexcept {
+    return a.buckets == b.buckets && same(a.groups, b.groups) && same(a.egresses, b.egresses) && same(a.tunnels, b.tunnels) &&
+           same(a.legs, b.legs);
+}
+
+std::unique_ptr<const Snapshot> Failover::first() {
+    plan_ = std::make_unique<Plan>(plan(world_, nullptr));
+    std::unique_ptr<Snapshot> snapshot = assemble(*plan_, link_states(world_), ++generation_);
+    log_refusals({});
+    change_routes();
+    current_ = snapshot.get();
+    carriers_.assign(snapshot->netdevs.size(), false);
+    return snapshot;
+}
+
+void Failover::announce() {
+    const std::vector<bool> wanted = carriers_of(*current_);
+    for (std::uint16_t netdev = 0; netdev < wanted.size(); ++netdev) {
+        if (wanted[netdev] != carriers_[netdev]) {
+            tables_.set_carrier(netdev, wanted[netdev]);
+        }
+    }
+    carriers_ = wanted;
+}
+
+void Failover::recompile() {
+    auto next = std::make_unique<Plan>(plan(world_, plan_.get()));
+    std::swap(plan_, next);
+    publish(assemble(*plan_, link_states(world_), generation_ + 1));
+    change_routes();
+    log_refusals(next->refused);
+}
+
+bool Failover::port_changed(std::size_t port, bool up) {
+    if (world_.ports[port].up == up) {
+        return false;
+    }
+    world_.ports[port].up = up;
+    repair(up ? "is up" : "is down", "port " + world_.config.ports[port].name);
+    return true;
+}
+
+bool Failover::drain(Link link, bool drained) {
+    if (world_.drained[link_index(link)] == drained) {
+        return false;
+    }
+    world_.drained[link_index(link)] = drained;
+    repair(drained ? "is drained" : "is no longer drained", to_string(link) + " link");
+    return true;
+}
+
+void Failover::repair(const char* what, const std::string& which) {
+    const auto began = std::chrono::steady_clock::now();
+    publish(assemble(*plan_, link_states(world_), generation_ + 1));
+    const auto took = std::chrono::steady_clock::now() - began;
+    spdlog::warn("{} {}: {} groups repaired in {} us", which, what, plan_->groups.groups().size(),
+                 std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+}
+
+// The publication comes first; carriers and the log may wait for it.
+void Failover::publish(std::unique_ptr<Snapshot> next) {
+    if (equivalent(*current_, *next)) {
+        return;
+    }
+    ++generation_;
+    const std::vector<Tunnel> before = current_->tunnels;
+    const Snapshot* published = next.get();
+    tables_.publish(std::move(next));
+    current_ = published;
+    announce();
+    for (std::size_t i = 0; i < before.size(); ++i) {
+        if (before[i].up != published->tunnels[i].up) {
+            const TunnelState state = tunnel_state(*plan_, link_states(world_), i);
+            spdlog::warn("tunnel {} is {}{}{}", world_.config.tunnels[i].name, published->tunnels[i].up ? "up" : "down",
+                         state == TunnelState::up ? "" : ": ", to_string(state));
+        }
+    }
+}
+
+// After the publication, and after every worker has it: a route may then name any of its groups. The old groups are in it
+// for one more generation, so routes that go may go late. Encrypted prefixes come first: should the table be full, it is
+// not their guards that find no room.
+void Failover::change_routes() {
+    FibChanges changes = difference(installed_, plan_->fib);
+    if (changes.empty()) {
+        return;
+    }
+    if (current_ != nullptr) {
+        tables_.synchronize();
+    }
+    std::ranges::stable_partition(changes.insert, [](const auto& change) { return change.second.must_encrypt(); });
+    for (const auto& [prefix, result] : changes.insert) {
+        if (const Result<void> done = tables_.insert(prefix, result)) {
+            installed_.insert_or_assign(prefix, result);
+        } else {
+            spdlog::error("route {}: {}", prefix.text(), done.error().what);
+            if (!result.must_encrypt() && installed_.erase(prefix) != 0) {
+                tables_.erase(prefix);  // the old result names a group that may go
+            }
+        }
+    }
+    for (const IpPrefix& prefix : changes.erase) {
+        tables_.erase(prefix);
+        installed_.erase(prefix);
+    }
+}
+
+void Failover::log_refusals(const std::vector<RefusedRoute>& before) const {
+    for (const RefusedRoute& route : plan_->refused) {
+        if (!std::ranges::binary_search(before, route)) {
+            spdlog::warn("route {} over {} refused: {}", route.prefix.text(), route.netdev, route.why);
+        }
+    }
+}
+
+}  // namespace twinspan

@@ -1,0 +1,69 @@
+// Keeps the data plane in step with the world. A change of links is repaired at once with one publication, whatever the
+// number of routes; everything else waits for the next compile. Control thread only.
+#pragma once
+
+#include "control/model/compile.hpp"
+#include "control/model/world.hpp"
+#include "dataplane/base/error.hpp"
+#include "dataplane/config/snapshot.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace twinspan {
+
+// What Failover does to the data plane, in the order that packets on their way allow.
+class Tables {
+public:
+    virtual ~Tables() = default;
+    virtual void publish(std::unique_ptr<const Snapshot> next) = 0;
+    virtual void synchronize() = 0;
+    virtual Result<void> insert(const IpPrefix& prefix, RouteResult result) = 0;
+    virtual void erase(const IpPrefix& prefix) = 0;
+    virtual void set_carrier(std::uint16_t netdev, bool up) = 0;
+};
+
+class Failover {
+public:
+    // Both outlive this.
+    Failover(World& world, Tables& tables) : world_(world), tables_(tables) {}
+
+    // Fills the FIB and returns the snapshot to start with. Call announce() when the workers run.
+    std::unique_ptr<const Snapshot> first();
+    void announce();
+
+    // Reads the whole world again. Publishes, then changes routes, so that no route names what is not there yet.
+    void recompile();
+
+    // The fast path. Both return whether anything changed.
+    bool port_changed(std::size_t port, bool up);
+    bool drain(Link link, bool drained);
+
+    const World& world() const noexcept { return world_; }
+    const Plan& current_plan() const noexcept { return *plan_; }
+    // What workers read now.
+    const Snapshot& snapshot() const noexcept { return *current_; }
+    std::uint64_t publications() const noexcept { return generation_; }
+
+private:
+    void repair(const char* what, const std::string& which);
+    void publish(std::unique_ptr<Snapshot> next);
+    void change_routes();
+    void log_refusals(const std::vector<RefusedRoute>& before) const;
+
+    World& world_;
+    Tables& tables_;
+    std::unique_ptr<Plan> plan_;
+    FibPlan installed_;
+    const Snapshot* current_ = nullptr;  // owned by the data plane until the next publication
+    std::vector<bool> carriers_;         // as told to Linux
+    std::uint64_t generation_ = 0;
+};
+
+// Whether workers would act the same on both. Not compared: what never changes while the daemon runs.
+bool equivalent(const Snapshot& a, const Snapshot& b) noexcept;
+
+}  // namespace twinspan

@@ -1,0 +1,85 @@
+#include "control/rpc/commands.hpp"
+
+#include "control/rpc/server.hpp"
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace twinspan {
+namespace {
+
+using nlohmann::json;
+
+struct View {
+    std::string_view name;
+    json (*make)(const StatusSources&);
+};
+constexpr auto kViews = std::to_array<View>({
+    {"ports", show_ports}, {"legs", show_legs}, {"tunnels", show_tunnels}, {"groups", show_groups}, {"routes", show_routes},
+    {"neighbours", show_neighbours}, {"nat", show_nat}, {"drops", show_drops}, {"workers", show_workers}, {"accounting", show_accounting},
+});
+
+std::string text_of(const json& request, const char* key) {
+    const auto it = request.find(key);
+    return it != request.end() && it->is_string() ? it->get<std::string>() : std::string{};
+}
+
+std::optional<Link> parse_link(std::string_view text) {
+    return text == "primary" ? std::optional{Link::primary} : text == "secondary" ? std::optional{Link::secondary} : std::nullopt;
+}
+
+json drain(const json& request, Failover& failover, bool drained) {
+    const std::string name = text_of(request, "link");
+    const auto link = parse_link(name);
+    if (!link) {
+        return rpc_error("found link '" + name + "', expected primary or secondary");
+    }
+    const std::vector<Leg>& legs = failover.snapshot().legs;
+    const auto on_link = [&](const Leg& leg) { return leg.link == *link; };
+    if (std::ranges::none_of(legs, on_link)) {
+        return rpc_error("no leg is on the " + name + " link");
+    }
+    failover.drain(*link, drained);
+    const bool up = std::ranges::any_of(failover.snapshot().legs, [&](const Leg& leg) { return on_link(leg) && leg.up; });
+    return rpc_data({{"link", name}, {"state", drained ? "drained" : up ? "up" : "down"}});
+}
+
+json ping(const StatusSources& sources) {
+    const auto uptime = std::chrono::steady_clock::now() - sources.started;
+    return rpc_data({{"name", sources.failover->world().config.name}, {"version", TWINSPAN_VERSION},
+                     {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()}});
+}
+
+}  // namespace
+
+Result<json> show(const StatusSources& sources, std::string_view what) {
+    const auto view = std::ranges::find(kViews, what, &View::name);
+    if (view != kViews.end()) {
+        return view->make(sources);
+    }
+    std::string names;
+    for (const View& known : kViews) {
+        names += (names.empty() ? "" : ", ") + std::string{known.name};
+    }
+    return std::unexpected(Error{"cannot show '" + std::string{what} + "', expected one of " + names});
+}
+
+json run_command(const json& request, const StatusSources& sources, Failover& failover) {
+    const std::string command = text_of(request, "command");
+    if (command == "ping") {
+        return ping(sources);
+    }
+    if (command == "drain" || command == "undrain") {
+        return drain(request, failover, command == "drain");
+    }
+    if (command == "show") {
+        const auto data = show(sources, text_of(request, "what"));
+        return data ? rpc_data(*data) : rpc_error(data.error().what);
+    }
+    return rpc_error("unknown command '" + command + "', expected one of ping, show, drain, undrain");
+}
+
+}  // namespace twinspan

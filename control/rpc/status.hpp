@@ -1,0 +1,43 @@
+// What the control socket shows: the daemon's knowledge as the JSON of docs/control-socket.md. Reads, never changes.
+#pragma once
+
+#include "control/failover.hpp"
+#include "control/model/world.hpp"
+#include "dataplane/dataplane.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <vector>
+
+namespace twinspan {
+
+// Where the numbers come from. Everything outlives a call of show().
+struct StatusSources {
+    const Failover* failover = nullptr;
+    std::vector<PortInfo> ports;  // as Config::ports
+    std::function<PortStats(std::uint16_t port)> port_stats;
+    std::vector<const WorkerCounters*> counters;  // workers, then the punt thread
+    const NatTable* nat = nullptr;                // may be null: no sessions
+    std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+};
+
+// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, workers or accounting. Unknown: an error that lists them.
+Result<nlohmann::json> show(const StatusSources& sources, std::string_view what);
+
+// One function each; in show_*.cpp.
+nlohmann::json show_ports(const StatusSources& sources);
+nlohmann::json show_legs(const StatusSources& sources);
+nlohmann::json show_tunnels(const StatusSources& sources);
+nlohmann::json show_groups(const StatusSources& sources);
+nlohmann::json show_routes(const StatusSources& sources);
+nlohmann::json show_neighbours(const StatusSources& sources);
+nlohmann::json show_nat(const StatusSources& sources);
+nlohmann::json show_drops(const StatusSources& sources);
+nlohmann::json show_workers(const StatusSources& sources);
+nlohmann::json show_accounting(const StatusSources& sources);
+
+}  // namespace twinspan

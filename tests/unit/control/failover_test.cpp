@@ -1,0 +1,110 @@
+#include "control/failover.hpp"
+
+#include "tests/unit/control/model/test_world.hpp"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace twinspan::test {
+namespace {
+
+// Writes down what is asked of the data plane. The newest snapshot lives on, as it does there.
+class Recorder : public Tables {
+public:
+    void publish(std::unique_ptr<const Snapshot> next) override {
+        calls.push_back("publish");
+        current = std::move(next);
+    }
+    void synchronize() override { calls.push_back("synchronize"); }
+    Result<void> insert(const IpPrefix& prefix, RouteResult result) override {
+        calls.push_back("insert " + prefix.text());
+        if (full) {
+            return std::unexpected(Error{"no room"});
+        }
+        fib.insert_or_assign(prefix, result);
+        return {};
+    }
+    void erase(const IpPrefix& prefix) override {
+        calls.push_back("erase " + prefix.text());
+        fib.erase(prefix);
+    }
+    void set_carrier(std::uint16_t netdev, bool up) override { carrier[netdev] = up; }
+
+    std::vector<std::string> calls;
+    FibPlan fib;
+    std::map<std::uint16_t, bool> carrier;
+    std::unique_ptr<const Snapshot> current;
+    bool full = false;
+};
+
+class FailoverTest : public testing::Test, public TestWorld {
+protected:
+    FailoverTest() {
+        both_msees();
+        split_over_microsoft("13.107.6.0/24");
+        route("20.51.0.0/29", {{"msft-pri", "203.0.113.2"}, {"msft-sec", "203.0.113.6"}});
+        through_tunnels("10.20.0.0/16");
+        tables.current = failover.first();
+        failover.announce();
+        tables.calls.clear();
+    }
+    Recorder tables;
+    Failover failover{world, tables};
+};
+
+TEST_F(FailoverTest, starts_with_routes_in_the_table_and_carriers_as_the_links_are) {
+    EXPECT_EQ(tables.fib, failover.current_plan().fib);
+    EXPECT_EQ(tables.carrier, (std::map<std::uint16_t, bool>{{0, true}, {1, true}, {2, true}, {3, true}, {4, true}, {5, true}, {6, true}}));
+}
+
+TEST_F(FailoverTest, a_port_that_fails_costs_one_publication_and_no_route) {
+    EXPECT_TRUE(failover.port_changed(1, false));
+    EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+    EXPECT_FALSE(tables.carrier[prv_pri]);
+    EXPECT_FALSE(tables.carrier[msft_pri]);
+    EXPECT_FALSE(tables.carrier[5]) << "the tunnel over it";
+    EXPECT_TRUE(tables.carrier[6]);
+    EXPECT_FALSE(failover.port_changed(1, false));
+    EXPECT_EQ(tables.calls.size(), 1u);
+}
+
+TEST_F(FailoverTest, a_drained_link_keeps_its_legs_up) {
+    EXPECT_TRUE(failover.drain(Link::primary, true));
+    EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+    EXPECT_TRUE(tables.carrier[msft_pri]);
+    EXPECT_FALSE(tables.carrier[5]);
+    EXPECT_TRUE(failover.drain(Link::primary, false));
+    EXPECT_TRUE(tables.carrier[5]);
+}
+
+TEST_F(FailoverTest, publishes_new_groups_before_their_routes_and_guards_before_the_rest) {
+    withdraw("13.107.6.0/24");
+    withdraw("10.20.0.0/16");
+    route("10.19.0.0/16", {{"prv-pri", "172.16.0.2"}});
+    route("10.20.5.0/24", {{"prv-pri", "172.16.0.2"}});
+    failover.recompile();
+    EXPECT_EQ(tables.calls, (std::vector<std::string>{"publish", "synchronize", "insert 10.20.0.0/16", "insert 10.20.5.0/24",
+                                                      "insert 10.19.0.0/16", "erase 13.107.6.0/24"}));
+    EXPECT_EQ(tables.fib, failover.current_plan().fib);
+}
+
+TEST_F(FailoverTest, is_silent_when_nothing_changed_for_workers) {
+    failover.recompile();
+    EXPECT_TRUE(tables.calls.empty());
+}
+
+TEST_F(FailoverTest, tries_a_route_again_that_found_no_room) {
+    route("40.0.0.0/16", {{"msft-pri", "203.0.113.2"}});
+    tables.full = true;
+    failover.recompile();
+    EXPECT_FALSE(tables.fib.contains(pfx("40.0.0.0/16")));
+    tables.full = false;
+    failover.recompile();
+    EXPECT_TRUE(tables.fib.contains(pfx("40.0.0.0/16")));
+}
+
+}  // namespace
+}  // namespace twinspan::test
