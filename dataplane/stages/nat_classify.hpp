@@ -56,9 +56,10 @@ inline NatClass classify_for_nat(rte_mbuf& m, const PacketMeta& md, std::uint8_t
     }
 }
 
-// An ICMP message of zeros only, but for the identifier: its checksum must be the other zero (RFC 1624 section 3).
-constexpr be16 icmp_checksum_of_zeros(be16 checksum, be16 id) noexcept {
-    return checksum.raw == 0 && id.raw == 0 ? be16{0xffff} : checksum;
+// When an identifier becomes zero, all of the message may be zero; then its checksum must be the other zero
+// (RFC 1624 section 3). For any other message the two are as good.
+constexpr be16 checksum_of_echo(be16 updated, be16 id, be16 sequence) noexcept {
+    return (updated.raw | id.raw | sequence.raw) == 0 ? be16{0xffff} : updated;
 }
 
 }  // namespace twinspan

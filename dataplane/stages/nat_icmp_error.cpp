@@ -92,7 +92,7 @@ ChecksumDelta rewrite_embedded(rte_mbuf& m, const Embedded& e, End end, be32 add
     if (e.protocol == +IpProtocol::icmp) {
         const ChecksumDelta of_id = packet.write(e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, id)), port);
         const unsigned at = e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, checksum));
-        packet.write(at, icmp_checksum_of_zeros(of_id.apply(packet.read<be16>(at)), port));
+        packet.write(at, checksum_of_echo(of_id.apply(packet.read<be16>(at)), port, header_at<IcmpHeader>(m, e.l4).sequence));
         return packet.total();
     }
     const ChecksumDelta of_port = packet.write(e.l4 + (end == End::src ? 0 : 2), port);

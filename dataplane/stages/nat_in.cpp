@@ -57,7 +57,7 @@ void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
     } else {
         auto& icmp = header_at<IcmpHeader>(m, md.l4_offset);
         icmp.id = inside.port();
-        icmp.checksum = icmp_checksum_of_zeros(l4_delta.apply(icmp.checksum), icmp.id);
+        icmp.checksum = checksum_of_echo(l4_delta.apply(icmp.checksum), icmp.id, icmp.sequence);
         md.src_port = inside.port();
     }
 }

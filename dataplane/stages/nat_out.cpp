@@ -71,7 +71,7 @@ void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
     } else {
         auto& icmp = header_at<IcmpHeader>(m, md.l4_offset);
         icmp.id = outside.port();
-        icmp.checksum = icmp_checksum_of_zeros(session.l4_delta.apply(icmp.checksum), icmp.id);
+        icmp.checksum = checksum_of_echo(session.l4_delta.apply(icmp.checksum), icmp.id, icmp.sequence);
         md.dst_port = outside.port();
     }
 }

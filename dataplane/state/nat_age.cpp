@@ -1,4 +1,5 @@
 // How a session ends, when its record is free again, and what control sees of it all.
+#include "dataplane/state/nat_grace.hpp"
 #include "dataplane/state/nat_table.hpp"
 
 #include <algorithm>
@@ -38,7 +39,7 @@ void NatTable::end(Worker& worker, std::uint32_t number) noexcept {
 // Returns the steps that are left.
 std::uint32_t NatTable::release_retired(Worker& worker, std::uint32_t steps) noexcept {
     Retired& waiting = worker.waiting;
-    if (!waiting.empty() && rte_rcu_qsbr_check(&readers_, worker.grace, false) == 1) {
+    if (!waiting.empty() && grace_passed(readers_, worker.grace)) {
         while (waiting.inside_buckets != 0) {
             const std::uint32_t bucket = waiting.inside_buckets;
             waiting.inside_buckets = inside_.retired_link(bucket);

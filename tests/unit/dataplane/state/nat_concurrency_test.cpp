@@ -1,0 +1,129 @@
+// Workers open, use and expire sessions of one table at once. Meant for ThreadSanitizer, and true without it.
+#include "dataplane/state/nat_table.hpp"
+
+#include "tests/support/nat_world.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <barrier>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+namespace twinspan {
+namespace {
+
+using test::nat_pool;
+
+constexpr std::uint16_t kWorkers = 4;
+constexpr std::uint32_t kFlows = 600;
+
+NatKey flow(std::uint32_t i) {
+    return nat_key(to_be32(0x0a000000 + i % 40), to_be32(0x08080800 + i % 3), to_be16(static_cast<std::uint16_t>(3000 + i)), to_be16(443),
+                   i % 2 == 0 ? +IpProtocol::udp : +IpProtocol::tcp);
+}
+
+struct SharedTable {
+    // So few home buckets that chains grow and shrink all the time.
+    SharedTable() : readers(kWorkers), table({.sessions = 900, .workers = kWorkers, .seed = 3}, *readers) {}
+    test::Readers readers;
+    NatTable table;
+    std::vector<NatPool> pools{nat_pool({"198.51.100.1", "198.51.100.2"}, 2000, 2255)};
+    std::atomic<std::uint32_t> ticks{0};
+    std::atomic<std::uint64_t> wrong{0};
+    std::atomic<std::uint64_t> used{0};
+};
+
+void work(SharedTable& shared, std::uint16_t worker) {
+    std::mt19937 random{worker};
+    NatTable& table = shared.table;
+    for (int loop = 0; loop < 6000; ++loop) {
+        const std::uint32_t tick = shared.ticks.fetch_add(1, std::memory_order_relaxed);
+        const std::uint32_t now = 1000 + tick / 16 + tick / 256 * 301;  // now and then a jump that lets unused ones expire
+        for (int i = 0; i < 16; ++i) {
+            // With every jump another part of the flows is in use.
+            const NatKey key = flow((tick / 256 * (kFlows / 3) + static_cast<std::uint32_t>(random()) % (kFlows / 2)) % kFlows);
+            const NatTable::Opened opened = table.open(worker, key, shared.pools[0], now);
+            if (opened.session == nullptr) {
+                continue;
+            }
+            // Whatever the others do, the record is ours to read until we are quiescent.
+            const NatKey outside = opened.session->outside();
+            if (opened.session->inside() != key || outside.remote() != key.remote()) {
+                ++shared.wrong;
+            }
+            opened.session->seen(now);
+            opened.session->track_outbound(kTcpAck);
+            NatSession* back = table.find_outside(outside);
+            if (back != nullptr && back->outside() != outside) {
+                ++shared.wrong;
+            }
+            shared.used.fetch_add(back != nullptr ? 1 : 0, std::memory_order_relaxed);
+        }
+        table.age(worker, now, shared.pools, 64);
+        shared.readers.quiescent(worker);
+    }
+}
+
+TEST(NatTableConcurrency, FourWorkersShareOneTable) {
+    SharedTable shared;
+    std::atomic<bool> stop{false};
+    std::uint64_t torn = 0;
+    std::thread control([&] {
+        while (!stop.load(std::memory_order_relaxed)) {
+            shared.table.for_each(1000, [&](const NatSessionView& view) {
+                torn += view.inside.remote() == view.outside.remote() && view.inside.protocol() == view.outside.protocol() ? 0 : 1;
+            });
+            const NatUsage usage = shared.table.usage(0);
+            torn += usage.expired <= usage.opened ? 0 : 1;
+        }
+    });
+    std::vector<std::thread> workers;
+    for (std::uint16_t w = 0; w < kWorkers; ++w) {
+        workers.emplace_back(work, std::ref(shared), w);
+    }
+    for (std::thread& worker : workers) {
+        worker.join();
+    }
+    stop = true;
+    control.join();
+    EXPECT_EQ(shared.wrong, 0u);
+    EXPECT_EQ(torn, 0u);
+    EXPECT_GT(shared.used, 10'000u);
+    EXPECT_GT(shared.table.usage(0).expired, 200u) << "too tame to prove anything";
+
+    // At rest: every live session is in both indexes, and no two share an end.
+    std::set<std::pair<std::uint64_t, std::uint64_t>> insides, outsides;
+    std::uint64_t live = 0;
+    shared.table.for_each(10'000, [&](const NatSessionView& view) {
+        ++live;
+        insides.emplace(view.inside.addresses, view.inside.rest);
+        outsides.emplace(view.outside.addresses, view.outside.rest);
+        ASSERT_NE(shared.table.find_inside(view.inside), nullptr);
+        ASSERT_EQ(shared.table.find_outside(view.outside), shared.table.find_inside(view.inside));
+    });
+    EXPECT_EQ(live, shared.table.usage(0).sessions);
+    EXPECT_EQ(insides.size(), live);
+    EXPECT_EQ(outsides.size(), live);
+
+    // And all of it can be had again: nothing leaked.
+    constexpr std::uint32_t kLater = 1'000'000;
+    for (int round = 0; round < 6; ++round) {
+        for (std::uint16_t w = 0; w < kWorkers; ++w) {
+            shared.table.age(w, kLater, shared.pools, 100'000);
+            shared.readers.quiescent(w);
+        }
+    }
+    EXPECT_EQ(shared.table.usage(0).sessions, 0u);
+    std::uint32_t opened = 0;
+    for (std::uint32_t i = 0; i < 900; ++i) {
+        const NatKey key = nat_key(to_be32(0x0a010000 + i), to_be32(0x01010101 + i), to_be16(1), to_be16(2), +IpProtocol::udp);
+        opened += shared.table.open(0, key, shared.pools[0], kLater).session != nullptr ? 1 : 0;
+    }
+    EXPECT_GE(opened, 900u - (kWorkers - 1) * 2 * NatNumbers::kChunk) << "more is missing than the other workers' caches hold";
+}
+
+}  // namespace
+}  // namespace twinspan
