@@ -20,12 +20,14 @@ class NatTable;
 
 struct DataplaneOptions {
     std::string name = "twinspan";  // EAL file prefix: a second daemon of this name is refused
+    std::string runtime_directory = "/run/twinspan";  // of the lock file
     bool hugepages = true;
     std::uint32_t memory_mib = 1024;
     std::uint16_t workers = 1;
     std::vector<unsigned> cpus;           // one per worker; empty: the scheduler chooses
     bool sleep_when_idle = true;          // design decision 9
     std::uint32_t buffers = 32768;        // mbufs in the pool
+    std::uint16_t max_mtu = 1500;         // of all ports and netdevs: the size of the buffers follows
     std::uint32_t nat_sessions = 1 << 17;
     std::uint32_t max_routes4 = 1 << 17;  // also bounds memory for /25 and longer
     std::uint32_t max_routes6 = 1 << 15;

@@ -21,14 +21,14 @@ public:
     static constexpr std::uint32_t kMaxIndex = (1u << kIndexBits) - 1;
 
     constexpr RouteResult(RouteKind kind, std::uint32_t index, bool encrypt = false) noexcept
-        : raw_(index | static_cast<std::uint32_t>(kind) << kIndexBits | (encrypt ? kEncrypt : 0)) {}
+        : raw_(index | (static_cast<std::uint32_t>(kind) ^ kDropKind) << kIndexBits | (encrypt ? kEncrypt : 0)) {}
     static constexpr RouteResult dropped(Drop reason, bool encrypt = false) noexcept {
         return {RouteKind::drop, static_cast<std::uint32_t>(reason), encrypt};
     }
     static constexpr RouteResult from_raw(std::uint32_t raw) noexcept { return RouteResult{raw}; }
 
     constexpr std::uint32_t raw() const noexcept { return raw_; }
-    constexpr RouteKind kind() const noexcept { return static_cast<RouteKind>(raw_ >> kIndexBits & 7); }
+    constexpr RouteKind kind() const noexcept { return static_cast<RouteKind>((raw_ >> kIndexBits & 7) ^ kDropKind); }
     constexpr std::uint32_t index() const noexcept { return raw_ & kMaxIndex; }
     constexpr Drop reason() const noexcept { return static_cast<Drop>(index()); }
     // The destination is under `encrypt:` and may leave through a tunnel only.
@@ -38,6 +38,8 @@ public:
 private:
     constexpr explicit RouteResult(std::uint32_t raw) noexcept : raw_(raw) {}
     static constexpr std::uint32_t kEncrypt = 1u << 23;
+    // A FIB entry that is being emptied reads as zero; stored this way round, zero is a drop.
+    static constexpr auto kDropKind = static_cast<std::uint32_t>(RouteKind::drop);
     std::uint32_t raw_;
 };
 

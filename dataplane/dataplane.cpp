@@ -1,0 +1,257 @@
+#include "dataplane/dataplane.hpp"
+
+#include "crypto/ipsec_mb.hpp"
+#include "dataplane/config/fib.hpp"
+#include "dataplane/config/snapshot_slot.hpp"
+#include "dataplane/graph.hpp"
+#include "dataplane/io/buffers.hpp"
+#include "dataplane/io/eal.hpp"
+#include "dataplane/io/eal_memory.hpp"
+#include "dataplane/io/port.hpp"
+#include "dataplane/io/punt_thread.hpp"
+#include "dataplane/state/nat_table.hpp"
+#include "dataplane/worker.hpp"
+
+#include <atomic>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+
+namespace twinspan {
+namespace {
+
+struct WorkerThread {
+    std::unique_ptr<Engine> crypto;
+    std::unique_ptr<WorkerCounters> counters = std::make_unique<WorkerCounters>();
+    std::unique_ptr<Worker<Graph>> worker;
+    std::thread thread;
+};
+
+Error mtu_error(const std::string& what, std::uint16_t mtu, std::uint16_t most) {
+    return {what + ": MTU " + std::to_string(mtu) + " is more than the " + std::to_string(most) +
+            " that buffers are made for"};
+}
+
+}  // namespace
+
+// Declared in the order of need: what comes later uses what comes before, and ends first.
+struct Dataplane::Impl {
+    Impl(const DataplaneOptions& o, Eal e) : options(o), eal(std::move(e)) {}
+    ~Impl() { stop(); }
+
+    Result<void> make_tables();
+    Result<void> make_workers();
+    void deal_queues(std::vector<WorkerSetup>& setups) const;
+    void stop();
+
+    DataplaneOptions options;
+    Eal eal;
+    BufferPool buffers;
+    std::unique_ptr<SnapshotSlot> snapshots;
+    std::unique_ptr<Fib4> fib4;
+    std::unique_ptr<Fib6> fib6;
+    std::unique_ptr<NatTable> nat;
+    std::unique_ptr<PuntThread> punt;
+    std::vector<Port> ports;
+    std::vector<WorkerThread> workers;
+    std::atomic<bool> stopping{false};  // control: writes, worker: reads
+    bool started = false;
+};
+
+Result<void> Dataplane::Impl::make_tables() {
+    auto pool = make_buffer_pool("buffers", options.buffers, options.max_mtu);
+    if (!pool) {
+        return std::unexpected(pool.error());
+    }
+    buffers = std::move(*pool);
+    snapshots = std::make_unique<SnapshotSlot>(options.workers, std::make_unique<const Snapshot>());
+    auto v4 = Fib4::create("fib4", options.max_routes4);
+    auto v6 = Fib6::create("fib6", options.max_routes6);
+    if (!v4 || !v6) {
+        return std::unexpected(!v4 ? v4.error() : v6.error());
+    }
+    fib4 = std::make_unique<Fib4>(std::move(*v4));
+    fib6 = std::make_unique<Fib6>(std::move(*v6));
+    const GracePeriod::Synchronize synchronize = [this] { snapshots->synchronize(); };
+    fib4->synchronize_with(synchronize);
+    fib6->synchronize_with(synchronize);
+    nat =
+        std::make_unique<NatTable>(NatTableOptions{.sessions = options.nat_sessions,
+                                                   .workers = options.workers,
+                                                   .memory = options.hugepages ? eal_memory() : NatMemory::anonymous()},
+                                   snapshots->readers());
+    auto punt_thread = PuntThread::create("punt", options.workers, buffers.get());
+    if (!punt_thread) {
+        return std::unexpected(punt_thread.error());
+    }
+    punt = std::move(*punt_thread);
+    return {};
+}
+
+Result<void> Dataplane::Impl::make_workers() {
+    for (std::uint16_t w = 0; w < options.workers; ++w) {
+        auto engine = Engine::create();
+        if (!engine) {
+            return std::unexpected(Error{"IPsec-MB: " + engine.error()});
+        }
+        workers.emplace_back().crypto = std::make_unique<Engine>(std::move(*engine));
+    }
+    return {};
+}
+
+void Dataplane::Impl::deal_queues(std::vector<WorkerSetup>& setups) const {
+    for (const Port& port : ports) {
+        for (std::uint16_t q = 0; q < port.rx_queues(); ++q) {
+            // Beginning with another worker at each port, so that single-queue ports spread.
+            setups[(port.info().index + q) % setups.size()].rx.push_back(port.rx_queue(q));
+        }
+        for (WorkerSetup& setup : setups) {
+            setup.tx.push_back(port.tx_queue(setup.index));
+        }
+    }
+}
+
+void Dataplane::Impl::stop() {
+    stopping.store(true, std::memory_order_relaxed);
+    for (WorkerThread& w : workers) {
+        if (w.thread.joinable()) {
+            w.thread.join();
+        }
+    }
+    if (punt != nullptr) {
+        punt->stop();
+    }
+}
+
+Dataplane::Dataplane(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Dataplane::~Dataplane() = default;
+
+Result<std::unique_ptr<Dataplane>> Dataplane::create(const DataplaneOptions& options) {
+    if (options.workers == 0 || (!options.cpus.empty() && options.cpus.size() != options.workers)) {
+        return std::unexpected(Error{"workers: " + std::to_string(options.workers) + " workers on " +
+                                     std::to_string(options.cpus.size()) +
+                                     " CPUs: at least one worker, and a CPU for each or for none"});
+    }
+    auto eal = Eal::start({.name = options.name,
+                           .runtime_directory = options.runtime_directory,
+                           .hugepages = options.hugepages,
+                           .memory_mib = options.memory_mib,
+                           .args = options.eal_args});
+    if (!eal) {
+        return std::unexpected(eal.error());
+    }
+    auto impl = std::make_unique<Impl>(options, std::move(*eal));
+    try {
+        if (auto made = impl->make_tables(); !made) {
+            return std::unexpected(made.error());
+        }
+        if (auto made = impl->make_workers(); !made) {
+            return std::unexpected(made.error());
+        }
+    } catch (const std::bad_alloc&) {
+        return std::unexpected(
+            Error{"not enough memory for the tables (" + std::to_string(options.nat_sessions) + " NAT sessions)"});
+    }
+    return std::unique_ptr<Dataplane>{new Dataplane{std::move(impl)}};
+}
+
+Result<PortInfo> Dataplane::add_port(const PortSpec& spec) {
+    if (impl_->started) {
+        return std::unexpected(Error{"port " + spec.name + ": the workers run already"});
+    }
+    if (impl_->ports.size() == kMaxPorts) {
+        return std::unexpected(
+            Error{"port " + spec.name + ": there are " + std::to_string(kMaxPorts) + " already, the most"});
+    }
+    if (spec.mtu > impl_->options.max_mtu) {
+        return std::unexpected(mtu_error("port " + spec.name, spec.mtu, impl_->options.max_mtu));
+    }
+    auto port =
+        Port::open(spec, static_cast<std::uint16_t>(impl_->ports.size()), impl_->options.workers, impl_->buffers.get());
+    if (!port) {
+        return std::unexpected(port.error());
+    }
+    impl_->ports.push_back(std::move(*port));
+    return impl_->ports.back().info();
+}
+
+Result<std::uint16_t> Dataplane::add_netdev(const NetdevSpec& spec) {
+    if (impl_->started) {
+        return std::unexpected(Error{"netdev " + spec.name + ": the workers run already"});
+    }
+    if (spec.mtu > impl_->options.max_mtu) {
+        return std::unexpected(mtu_error("netdev " + spec.name, spec.mtu, impl_->options.max_mtu));
+    }
+    return impl_->punt->add(spec);
+}
+
+void Dataplane::set_carrier(std::uint16_t netdev, bool up) { impl_->punt->set_carrier(netdev, up); }
+
+Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
+    Impl& impl = *impl_;
+    publish(std::move(first));
+    reclaim();
+    std::vector<WorkerSetup> setups(impl.workers.size());
+    for (std::uint16_t w = 0; w < setups.size(); ++w) {
+        setups[w] = {.index = w,
+                     .punt = impl.punt->punt_ring(w),
+                     .inject = impl.punt->inject_ring(w),
+                     .snapshots = impl.snapshots.get(),
+                     .counters = impl.workers[w].counters.get(),
+                     .crypto = impl.workers[w].crypto.get(),
+                     .nat = impl.nat.get(),
+                     .nat_ageing_steps =
+                         static_cast<std::uint32_t>(impl.nat->capacity() / (2000 * setups.size()) + 32),  // 2 s a round
+                     .sleep_when_idle = impl.options.sleep_when_idle};
+    }
+    impl.deal_queues(setups);
+    for (Port& port : impl.ports) {
+        if (auto started = port.start(); !started) {
+            return started;
+        }
+    }
+    impl.started = true;
+    impl.punt->start();
+    const SignalsBlocked blocked;
+    for (std::uint16_t w = 0; w < setups.size(); ++w) {
+        WorkerThread& thread = impl.workers[w];
+        thread.worker = std::make_unique<Worker<Graph>>(std::move(setups[w]));
+        const unsigned cpu = impl.options.cpus.empty() ? RegisteredThread::kAnyCpu : impl.options.cpus[w];
+        thread.thread = std::thread{[&impl, &worker = *thread.worker, cpu, w] {
+            const RegisteredThread registered{"twinspan-w" + std::to_string(w), cpu};
+            worker.run(impl.stopping);
+        }};
+    }
+    return {};
+}
+
+void Dataplane::publish(std::unique_ptr<const Snapshot> next) { impl_->snapshots->publish(std::move(next)); }
+void Dataplane::synchronize() { impl_->snapshots->synchronize(); }
+std::size_t Dataplane::reclaim() { return impl_->snapshots->reclaim(); }
+
+Lookup4 Dataplane::fib4() const { return impl_->fib4->lookup(); }
+Lookup6 Dataplane::fib6() const { return impl_->fib6->lookup(); }
+Result<void> Dataplane::insert(be32 prefix, unsigned length, RouteResult result) {
+    return impl_->fib4->insert(prefix, length, result);
+}
+Result<void> Dataplane::insert(const Ipv6Address& prefix, unsigned length, RouteResult result) {
+    return impl_->fib6->insert(prefix, length, result);
+}
+void Dataplane::erase(be32 prefix, unsigned length) { impl_->fib4->erase(prefix, length); }
+void Dataplane::erase(const Ipv6Address& prefix, unsigned length) { impl_->fib6->erase(prefix, length); }
+
+bool Dataplane::link_up(std::uint16_t port) const { return impl_->ports[port].link_up(); }
+PortStats Dataplane::port_stats(std::uint16_t port) const { return impl_->ports[port].stats(); }
+
+std::vector<const WorkerCounters*> Dataplane::counters() const {
+    std::vector<const WorkerCounters*> all;
+    for (const WorkerThread& w : impl_->workers) {
+        all.push_back(w.counters.get());
+    }
+    all.push_back(&impl_->punt->counters());
+    return all;
+}
+
+const NatTable& Dataplane::nat() const { return *impl_->nat; }
+
+}  // namespace twinspan

@@ -1,0 +1,168 @@
+#include "dataplane/worker.hpp"
+
+#include "dataplane/config/snapshot.hpp"
+#include "dataplane/state/nat_table.hpp"
+
+#include <rte_cycles.h>
+#include <rte_mbuf.h>
+#include <rte_ring.h>
+
+#include <algorithm>
+#include <ctime>
+
+namespace twinspan {
+namespace {
+
+constexpr std::uint64_t kTicksPerSecond = 1000;  // how often the house is kept
+constexpr unsigned kSpinLoops = 32;              // empty loops before the first sleep
+constexpr long kFirstSleep_ns = 10'000;
+constexpr long kLongestSleep_ns = 200'000;
+
+}  // namespace
+
+void TokenRate::refill(std::uint64_t& tokens, std::uint64_t now_tsc) noexcept {
+    const std::uint64_t elapsed = now_tsc - last_tsc_;
+    if (last_tsc_ == 0 || elapsed >= tsc_hz_) {  // also keeps the product below from overflowing
+        tokens = most();
+        last_tsc_ = now_tsc;
+        return;
+    }
+    const std::uint64_t due = elapsed * rate_ / tsc_hz_;
+    if (due != 0) {
+        tokens = std::min(tokens + due, most());
+        last_tsc_ += due * tsc_hz_ / rate_;  // the fraction of a token counts next time
+    }
+}
+
+WorkerCore::WorkerCore(WorkerSetup setup)
+    : setup_(std::move(setup)),
+      tsc_hz_(rte_get_tsc_hz()),
+      icmp_rate_(setup_.icmp_errors_per_second, tsc_hz_),
+      punt_rate_(setup_.punts_per_second, tsc_hz_) {
+    context_.worker = setup_.index;
+    context_.counters = setup_.counters;
+    context_.crypto = setup_.crypto;
+    context_.nat = setup_.nat;
+}
+
+void WorkerCore::join() noexcept { setup_.snapshots->join(setup_.index); }
+void WorkerCore::leave() noexcept { setup_.snapshots->leave(setup_.index); }
+
+void WorkerCore::begin_loop() noexcept {
+    context_.config = &setup_.snapshots->read();
+    context_.now_tsc = rte_rdtsc();
+    if (context_.now_tsc >= next_tick_tsc_) [[unlikely]] {
+        keep_house();
+    }
+}
+
+void WorkerCore::keep_house() noexcept {
+    next_tick_tsc_ = context_.now_tsc + tsc_hz_ / kTicksPerSecond;
+    context_.now_seconds = static_cast<std::uint32_t>(context_.now_tsc / tsc_hz_);
+    icmp_rate_.refill(context_.icmp_tokens, context_.now_tsc);
+    punt_rate_.refill(context_.punt_tokens, context_.now_tsc);
+    if (setup_.nat != nullptr) {
+        setup_.nat->age(setup_.index, context_.now_seconds, context_.config->pools, setup_.nat_ageing_steps);
+    }
+}
+
+std::uint16_t WorkerCore::receive(const RxQueue& queue, Batch& batch) noexcept {
+    const std::uint16_t n = queue.burst(queue.arg, batch.data(), kBurst);
+    batch.resize(n);
+    if (n != 0) {
+        context_.counters->rx.add(n);
+    }
+    return n;
+}
+
+std::uint16_t WorkerCore::take_injected(Batch& batch) noexcept {
+    if (setup_.inject == nullptr) {
+        return 0;
+    }
+    const auto n = static_cast<std::uint16_t>(
+        rte_ring_sc_dequeue_burst(setup_.inject, reinterpret_cast<void**>(batch.data()), kBurst, nullptr));
+    batch.resize(n);
+    if (n != 0) {
+        context_.counters->injected.add(n);
+    }
+    return n;
+}
+
+void WorkerCore::take_generated(Batch& batch) noexcept {
+    batch.clear();
+    for (rte_mbuf* m : context_.generated) {
+        batch.push(m);
+    }
+    context_.generated.clear();
+}
+
+void WorkerCore::flush() noexcept {
+    const auto ports = static_cast<std::uint16_t>(setup_.tx.size());
+    for (std::uint16_t port = 0; port < ports; ++port) {
+        if (!context_.transmit[port].empty()) {
+            transmit(port);
+        }
+    }
+    if (!context_.punted.empty()) {
+        punt();
+    }
+    if (!context_.generated.empty()) [[unlikely]] {
+        // An error about an error: none is sent (RFC 1122 section 3.2.2).
+        for (rte_mbuf* m : context_.generated) {
+            context_.drop(m, Drop::no_route);
+        }
+        context_.generated.clear();
+    }
+    if (!context_.dropped.empty()) {
+        rte_pktmbuf_free_bulk(context_.dropped.data(), context_.dropped.size());
+        context_.dropped.clear();
+    }
+}
+
+void WorkerCore::transmit(std::uint16_t port) noexcept {
+    auto& list = context_.transmit[port];
+    const TxQueue& queue = setup_.tx[port];
+    const std::uint16_t sent = queue.burst(queue.arg, list.data(), list.size());
+    context_.counters->tx.add(sent);
+    for (std::uint16_t i = sent; i < list.size(); ++i) {
+        context_.drop(list[i], Drop::tx_queue_full);
+    }
+    list.clear();
+}
+
+void WorkerCore::punt() noexcept {
+    auto& list = context_.punted;
+    std::uint16_t taken = 0;
+    if (setup_.punt != nullptr) {
+        taken = static_cast<std::uint16_t>(
+            rte_ring_sp_enqueue_burst(setup_.punt, reinterpret_cast<void**>(list.data()), list.size(), nullptr));
+    }
+    context_.counters->punted.add(taken);
+    for (std::uint16_t i = taken; i < list.size(); ++i) {
+        context_.drop(list[i], Drop::punt_ring_full);
+    }
+    list.clear();
+}
+
+void WorkerCore::end_loop(bool busy) noexcept {
+    setup_.snapshots->quiescent(setup_.index);
+    context_.counters->loops.add(1);
+    if (busy) {
+        context_.counters->busy_loops.add(1);
+    }
+}
+
+void WorkerCore::idle() noexcept {
+    if (!setup_.sleep_when_idle || ++empty_loops_ <= kSpinLoops) {
+        rte_pause();
+        return;
+    }
+    // Doubles from the first sleep on: the loop after a wake-up is one more empty one.
+    sleep_ns_ = empty_loops_ == kSpinLoops + 1 ? kFirstSleep_ns : std::min(2 * sleep_ns_, kLongestSleep_ns);
+    setup_.snapshots->offline(setup_.index);
+    const timespec time{.tv_sec = 0, .tv_nsec = sleep_ns_};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);
+    setup_.snapshots->online(setup_.index);
+}
+
+}  // namespace twinspan

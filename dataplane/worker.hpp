@@ -1,0 +1,146 @@
+// The worker's loop: receive, walk the graph, transmit, free, be quiescent, keep house. What does not depend on the
+// graph is in WorkerCore. No system calls under load; an idle worker may sleep.
+#pragma once
+
+#include "dataplane/config/snapshot_slot.hpp"
+#include "dataplane/io/queue.hpp"
+#include "dataplane/packet/batch.hpp"
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+struct rte_ring;
+
+namespace twinspan {
+
+struct WorkerSetup {
+    std::uint16_t index = 0;         // in SnapshotSlot
+    std::vector<RxQueue> rx{};        // this worker's alone
+    std::vector<TxQueue> tx{};        // by port index: every port that a snapshot may name
+    rte_ring* punt = nullptr;        // to the punt thread; null: what is punted is dropped as punt_ring_full
+    rte_ring* inject = nullptr;      // from the punt thread; null: none
+    SnapshotSlot* snapshots = nullptr;
+    WorkerCounters* counters = nullptr;
+    Engine* crypto = nullptr;
+    NatTable* nat = nullptr;         // null: no NAT and nothing to age
+    std::uint32_t nat_ageing_steps = 256;  // each millisecond
+    bool sleep_when_idle = false;
+    std::uint32_t icmp_errors_per_second = 1'000;  // RFC 1812 section 4.3.2.8: the rate of ICMP errors is limited
+    std::uint32_t punts_per_second = 20'000;
+};
+
+// Tokens by time: `rate` a second, at most a quarter of a second's worth at once.
+class TokenRate {
+public:
+    TokenRate(std::uint32_t rate, std::uint64_t tsc_hz) noexcept : rate_(rate), tsc_hz_(tsc_hz) {}
+    void refill(std::uint64_t& tokens, std::uint64_t now_tsc) noexcept;
+    std::uint64_t most() const noexcept { return rate_ < 4 ? 1 : rate_ / 4; }
+
+private:
+    std::uint64_t rate_;
+    std::uint64_t tsc_hz_;
+    std::uint64_t last_tsc_ = 0;
+};
+
+class WorkerCore {
+public:
+    explicit WorkerCore(WorkerSetup setup);
+
+    void join() noexcept;
+    void leave() noexcept;
+    void begin_loop() noexcept;
+    std::uint16_t receive(const RxQueue& queue, Batch& batch) noexcept;  // counted
+    std::uint16_t take_injected(Batch& batch) noexcept;
+    void take_generated(Batch& batch) noexcept;
+    void flush() noexcept;  // empties the context's lists
+    void end_loop(bool busy) noexcept;
+    void idle() noexcept;  // after a loop without work: waits a little, longer each time
+    void wake() noexcept { empty_loops_ = 0; }
+
+    Context& context() noexcept { return context_; }
+    const std::vector<RxQueue>& rx() const noexcept { return setup_.rx; }
+
+private:
+    void transmit(std::uint16_t port) noexcept;
+    void punt() noexcept;
+    void keep_house() noexcept;
+
+    WorkerSetup setup_;
+    Context context_{};
+    std::uint64_t tsc_hz_;
+    std::uint64_t next_tick_tsc_ = 0;
+    TokenRate icmp_rate_;
+    TokenRate punt_rate_;
+    unsigned empty_loops_ = 0;
+    long sleep_ns_ = 0;
+};
+
+template <class G>
+concept PacketGraph = requires(G& graph, Context& ctx, Batch& batch) {
+    { graph.from_wire(ctx, batch) } noexcept -> std::same_as<void>;   // raw frames, m->port says where from
+    { graph.from_linux(ctx, batch) } noexcept -> std::same_as<void>;  // meta.netdev says where from
+    { graph.from_self(ctx, batch) } noexcept -> std::same_as<void>;   // ICMP errors
+};
+
+template <PacketGraph G>
+class Worker {
+public:
+    explicit Worker(WorkerSetup setup, G graph = {}) : core_(std::move(setup)), graph_(std::move(graph)) {}
+
+    // Until `stop`; the caller's thread is the worker.
+    void run(const std::atomic<bool>& stop) noexcept {
+        join();
+        while (!stop.load(std::memory_order_relaxed)) {
+            if (loop()) [[likely]] {
+                core_.wake();
+            } else {
+                core_.idle();
+            }
+        }
+        leave();
+    }
+
+    // For callers that drive the loop themselves: join once, loop as often as wanted, leave once.
+    void join() noexcept { core_.join(); }
+    void leave() noexcept { core_.leave(); }
+    // One turn; says whether there was work.
+    bool loop() noexcept {
+        Context& ctx = core_.context();
+        bool busy = false;
+        core_.begin_loop();
+        for (const RxQueue& queue : core_.rx()) {
+            if (core_.receive(queue, batch_) != 0) {
+                busy = true;
+                graph_.from_wire(ctx, batch_);
+                end_walk();
+            }
+        }
+        if (core_.take_injected(batch_) != 0) {
+            busy = true;
+            graph_.from_linux(ctx, batch_);
+            end_walk();
+        }
+        core_.end_loop(busy);
+        return busy;
+    }
+
+    Context& context() noexcept { return core_.context(); }
+
+private:
+    void end_walk() noexcept {
+        if (!core_.context().generated.empty()) [[unlikely]] {
+            core_.take_generated(batch_);
+            graph_.from_self(core_.context(), batch_);
+        }
+        core_.flush();
+    }
+
+    WorkerCore core_;
+    G graph_;
+    Batch batch_;
+};
+
+}  // namespace twinspan
