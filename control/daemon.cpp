@@ -1,0 +1,222 @@
+// The parts of the daemon while it runs: events in, compiles and repairs out. See daemon_start.cpp for how it comes up.
+#include "control/daemon.hpp"
+
+#include "control/daemon_tables.hpp"
+#include "control/log.hpp"
+
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <csignal>
+#include <string>
+#include <system_error>
+
+namespace twinspan {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{10};        // also the longest that a change of routes waits
+constexpr std::uint64_t kTopUpTicks = 10;             // 100 ms
+constexpr std::uint64_t kResolveTicks = 100;          // 1 s, as Linux repeats its own requests
+constexpr std::uint64_t kRefreshTicks = 3000;         // 30 s, as Linux' base_reachable_time
+
+class Descriptor {
+public:
+    explicit Descriptor(int fd) noexcept : fd_(fd) {}
+    ~Descriptor() {
+        if (fd_ >= 0) {
+            ::close(fd_);
+        }
+    }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    int get() const noexcept { return fd_; }
+
+private:
+    int fd_;
+};
+
+int make_timer() {
+    const int fd = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    itimerspec spec{};
+    spec.it_interval.tv_nsec = spec.it_value.tv_nsec = std::chrono::nanoseconds(kTick).count();
+    ::timerfd_settime(fd, 0, &spec, nullptr);
+    return fd;
+}
+
+int make_signals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    return ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+std::size_t read_number(int fd) {
+    std::uint64_t value = 0;
+    return ::read(fd, &value, sizeof value) == sizeof value ? value : 0;
+}
+
+}  // namespace
+
+Result<void> Daemon::run() {
+    const Descriptor epoll{::epoll_create1(EPOLL_CLOEXEC)};
+    const Descriptor timer{make_timer()};
+    const Descriptor signals{make_signals()};
+    for (const int fd : {timer.get(), signals.get(), mirror_->fd(), rpc_->fd()}) {
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.fd = fd;
+        if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+            return std::unexpected(Error{"epoll: " + std::system_category().message(errno)});
+        }
+    }
+    for (;;) {
+        std::array<epoll_event, 8> events;
+        const int n = ::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), -1);
+        for (int i = 0; i < n; ++i) {
+            const int fd = events[static_cast<std::size_t>(i)].data.fd;
+            if (fd == signals.get()) {
+                spdlog::info("twinspand ends");
+                return {};
+            }
+            if (fd == mirror_->fd()) {
+                if (const auto done = mirror_->on_readable(); !done) {
+                    return done;
+                }
+            } else if (fd == rpc_->fd()) {
+                rpc_->on_readable();
+            } else if (read_number(timer.get()) != 0) {
+                tick();
+            }
+        }
+    }
+}
+
+void Daemon::on_changes(const netlink::KernelState& state, const netlink::Changes& changes) {
+    stale_ = view_stale_ = true;
+    if (running_ && !changes.links.empty()) {
+        follow_kernel_links(state);
+        compile_if_due();
+    }
+}
+
+// The repair comes before anything else that the event means.
+void Daemon::follow_kernel_links(const netlink::KernelState& state) {
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        const netlink::LinkEvent* link = ports_[i].kernel_netdev.empty() ? nullptr : state.link(ports_[i].kernel_netdev);
+        if (link == nullptr) {
+            continue;
+        }
+        const bool up = link->up && link->carrier;
+        if (running_) {
+            stale_ |= failover_->port_changed(i, up);
+        } else {
+            world_.ports[i].up = up;
+        }
+    }
+}
+
+void Daemon::poll_links() {
+    for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+        if (ports_[i].kernel_netdev.empty() || mirror_->state().link(ports_[i].kernel_netdev) == nullptr) {
+            stale_ |= failover_->port_changed(i, dataplane_->link_up(i));
+        }
+    }
+}
+
+void Daemon::read_kernel(const netlink::KernelState& state) {
+    KernelView view;
+    state.for_each_link([&](const netlink::LinkEvent& link) { view.links.push_back(link); });
+    state.for_each_address([&](const netlink::AddressEvent& address) { view.addresses.push_back(address); });
+    state.for_each_neighbour([&](const netlink::NeighbourEvent& neighbour) { view.neighbours.push_back(neighbour); });
+    const auto usable = [&](const netlink::NextHop& hop) { return state.link_usable(hop.ifindex); };
+    state.for_each_prefix([&](const IpPrefix& prefix) {
+        auto best = state.best_route(prefix, usable);
+        if (best && best->table == netlink::kTableMain) {
+            netlink::RouteEvent route;
+            route.prefix = prefix;
+            route.metric = best->metric;
+            route.type = best->type;
+            route.protocol = best->protocol;
+            route.nexthops = std::move(best->nexthops);
+            view.routes.push_back(std::move(route));
+        }
+    });
+    // The mirror keeps routes in no order; group numbers should not depend on it.
+    std::ranges::sort(view.routes, {}, &netlink::RouteEvent::prefix);
+    world_.kernel = std::move(view);
+}
+
+void Daemon::compile_if_due() {
+    if (!stale_) {
+        return;
+    }
+    stale_ = false;
+    if (view_stale_) {
+        view_stale_ = false;
+        read_kernel(mirror_->state());
+    }
+    failover_->recompile();
+    resolve_neighbours();
+}
+
+void Daemon::tick() {
+    ++ticks_;
+    poll_links();
+    compile_if_due();
+    dataplane_->reclaim();
+    if (ticks_ % kTopUpTicks == 0) {
+        top_up();
+    }
+    if (ticks_ % kResolveTicks == 0) {
+        resolve_neighbours();
+    }
+    if (ticks_ % kRefreshTicks == 0) {
+        refresh_neighbours();
+    }
+}
+
+void Daemon::top_up() {
+    for (std::size_t i = 0; i < sas_.size(); ++i) {
+        if (const auto done = sas_[i].reservation.top_up(*sas_[i].out); !done) {
+            spdlog::error("tunnel {}: {}", world_.config.tunnels[i].name, done.error());
+        }
+    }
+}
+
+void Daemon::resolve_neighbours() {
+    for (const WantedNeighbour& wanted : failover_->current_plan().wanted) {
+        resolve(wanted.leg, wanted.address);
+    }
+}
+
+// Linux does not see the packets that use its neighbours, so it has no reason to check them: this is one.
+void Daemon::refresh_neighbours() {
+    const Plan& plan = failover_->current_plan();
+    for (const auto& [hop, egress] : plan.egress_of) {
+        if (!hop.is_tunnel()) {
+            resolve(hop.leg, hop.gateway);
+        }
+    }
+    for (const TunnelPath& path : plan.paths) {
+        if (path.gateway) {
+            resolve(path.leg, *path.gateway);
+        }
+    }
+}
+
+void Daemon::resolve(std::uint16_t leg, const IpAddress& address) {
+    if (!failover_->snapshot().legs[leg].up) {
+        return;
+    }
+    if (const auto asked = requests_->resolve(leg_ifindex_[leg], address); !asked) {
+        spdlog::debug("neighbour {} dev {}: {}", address.text(), world_.config.legs[leg].netdev, asked.error().what);
+    }
+}
+
+}  // namespace twinspan

@@ -1,0 +1,84 @@
+// The composition root: makes every part from a configuration, joins them, and runs the control thread's loop.
+#pragma once
+
+#include "control/config/config.hpp"
+#include "control/config/sa_file.hpp"
+#include "control/failover.hpp"
+#include "control/netlink/mirror.hpp"
+#include "control/netlink/requests.hpp"
+#include "control/rpc/server.hpp"
+#include "control/rpc/status.hpp"
+#include "crypto/sa.hpp"
+#include "crypto/sequence_reservation.hpp"
+#include "dataplane/dataplane.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+namespace twinspan {
+
+inline constexpr const char* kRunDirectory = "/run/twinspan";
+
+class Daemon {
+public:
+    // Everything up to running workers. On an error all that was made is gone again. SIGTERM and SIGINT must be blocked.
+    static Result<std::unique_ptr<Daemon>> start(Config config, std::vector<SaFile> sa_files);
+    ~Daemon();
+    Daemon(const Daemon&) = delete;
+    Daemon& operator=(const Daemon&) = delete;
+
+    // Until SIGTERM or SIGINT. An error: what cannot be gone on without.
+    Result<void> run();
+
+private:
+    struct StaticSa {
+        SequenceReservation reservation;
+        std::unique_ptr<OutboundSa> out;
+        std::unique_ptr<InboundSa> in;
+    };
+    class DataplaneTables;
+
+    explicit Daemon(Config config);
+    Result<void> open_dataplane();
+    Result<void> open_netdevs();
+    Result<void> open_sas(const std::vector<SaFile>& files);
+    Result<void> open_sa(const Engine& engine, const TunnelConfig& tunnel, const SaFile& file);
+    Result<void> bring_netdevs_up();
+    Result<void> bring_up(const NetdevPlan& netdev);
+    Result<void> open_mirror();
+    Result<void> open_socket();
+
+    void on_changes(const netlink::KernelState& state, const netlink::Changes& changes);
+    void read_kernel(const netlink::KernelState& state);
+    void follow_kernel_links(const netlink::KernelState& state);
+    void poll_links();
+    void compile_if_due();
+    void tick();
+    void top_up();
+    void resolve_neighbours();
+    void refresh_neighbours();
+    void resolve(std::uint16_t leg, const IpAddress& address);
+
+    // What workers use is declared before the data plane, and so outlives it.
+    World world_;
+    std::vector<StaticSa> sas_;  // by tunnel
+    std::unique_ptr<Dataplane> dataplane_;
+    std::unique_ptr<DataplaneTables> tables_;
+    std::unique_ptr<Failover> failover_;
+    std::vector<PortInfo> ports_;
+    std::vector<netlink::IfIndex> leg_ifindex_;
+    std::optional<netlink::Requests> requests_;
+    std::unique_ptr<netlink::Mirror> mirror_;
+    StatusSources status_;
+    std::unique_ptr<RpcServer> rpc_;
+    bool running_ = false;   // the workers are
+    bool stale_ = false;     // the world has changed since the last compile
+    bool view_stale_ = false;  // and so has what Linux says
+    std::uint64_t ticks_ = 0;
+};
+
+}  // namespace twinspan

@@ -1,0 +1,259 @@
+// How the daemon comes up, in the order in which parts need each other, and how it goes.
+#include "control/daemon.hpp"
+#include "control/daemon_tables.hpp"
+#include "control/log.hpp"
+#include "control/model/topology.hpp"
+#include "control/rpc/commands.hpp"
+#include "crypto/self_test.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+
+namespace twinspan {
+namespace {
+
+constexpr std::uint32_t kFewestSessions = 1024;  // a NAT table without pools
+
+DataplaneOptions options_of(const Config& config) {
+    DataplaneOptions options;
+    options.name = config.name;
+    options.runtime_directory = kRunDirectory;
+    options.hugepages = config.dpdk.hugepages;
+    options.memory_mib = config.dpdk.memory_mib;
+    options.workers = config.workers.count;
+    options.cpus = config.workers.cpus;
+    options.sleep_when_idle = config.workers.idle == IdlePolicy::sleep;
+    options.buffers = config.dpdk.buffers;
+    options.nat_sessions = std::max(config.nat_sessions(), kFewestSessions);
+    options.max_routes4 = config.limits.routes_ipv4;
+    options.max_routes6 = config.limits.routes_ipv6;
+    options.eal_args = config.dpdk.args;
+    for (const PortConfig& port : config.ports) {
+        options.max_mtu = std::max(options.max_mtu, port.mtu);
+    }
+    for (const LegConfig& leg : config.legs) {
+        options.max_mtu = std::max(options.max_mtu, leg.mtu);
+    }
+    return options;
+}
+
+std::unexpected<Error> with(const std::string& what, const std::string& why) { return std::unexpected(Error{what + ": " + why}); }
+
+}  // namespace
+
+Daemon::Daemon(Config config) { world_.config = std::move(config); }
+
+Daemon::~Daemon() {
+    rpc_.reset();
+    mirror_.reset();
+    failover_.reset();
+    dataplane_.reset();  // the workers end here: nobody uses an SA any more
+    for (StaticSa& sa : sas_) {
+        if (const auto done = sa.reservation.give_back(*sa.out); !done) {
+            spdlog::warn("{}: {}", sa.reservation.file().string(), done.error());
+        }
+    }
+}
+
+Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile> sa_files) {
+    std::unique_ptr<Daemon> daemon{new Daemon(std::move(config))};
+    Daemon& d = *daemon;
+    // The data plane first: it holds the instance's name, and a second daemon must not get at the state directory.
+    Result<void> done = d.open_dataplane();
+    const auto then = [&](auto&& step) {
+        if (done) {
+            done = step();
+        }
+    };
+    then([&] { return d.open_sas(sa_files); });
+    sa_files.clear();  // wipes the keys
+    then([&] { return d.open_netdevs(); });
+    then([&] { return d.bring_netdevs_up(); });
+    then([&] { return d.open_mirror(); });
+    then([&] { return d.open_socket(); });
+    then([&] {
+        d.failover_ = std::make_unique<Failover>(d.world_, *d.tables_);
+        return d.dataplane_->start(d.failover_->first());
+    });
+    if (!done) {
+        return std::unexpected(done.error());
+    }
+    d.running_ = true;
+    d.status_.failover = d.failover_.get();
+    d.status_.counters = d.dataplane_->counters();
+    d.failover_->announce();
+    d.resolve_neighbours();
+    spdlog::info("twinspand {} runs as {}: {} ports, {} legs, {} tunnels, {} routes", TWINSPAN_VERSION, d.world_.config.name,
+                 d.ports_.size(), d.world_.config.legs.size(), d.world_.config.tunnels.size(), d.failover_->current_plan().fib.size());
+    return daemon;
+}
+
+Result<void> Daemon::open_dataplane() {
+    auto dataplane = Dataplane::create(options_of(world_.config));
+    if (!dataplane) {
+        return std::unexpected(dataplane.error());
+    }
+    dataplane_ = std::move(*dataplane);
+    tables_ = std::make_unique<DataplaneTables>(*dataplane_);
+    world_.fib4 = dataplane_->fib4();
+    world_.fib6 = dataplane_->fib6();
+    for (const PortConfig& port : world_.config.ports) {
+        auto info = dataplane_->add_port({port.name, port.device, port.mtu});
+        if (!info) {
+            return std::unexpected(info.error());
+        }
+        world_.ports.push_back({info->mac, true});
+        ports_.push_back(std::move(*info));
+    }
+    return {};
+}
+
+Result<void> Daemon::open_sas(const std::vector<SaFile>& files) {
+    auto engine = Engine::create();
+    if (!engine) {
+        return with("IPsec-MB", engine.error());
+    }
+    if (const auto passed = self_test(*engine); !passed) {
+        return with("cipher self-test", passed.error());
+    }
+    spdlog::info("ciphers: IPsec-MB, {}", engine->architecture());
+    if (files.empty()) {
+        return {};
+    }
+    std::error_code error;
+    std::filesystem::create_directories(world_.config.state_dir, error);
+    if (error) {
+        return with("state-dir " + world_.config.state_dir.string(), error.message());
+    }
+    std::filesystem::permissions(world_.config.state_dir, std::filesystem::perms::owner_all, error);
+    for (std::size_t i = 0; i < files.size(); ++i) {
+        if (const auto opened = open_sa(*engine, world_.config.tunnels[i], files[i]); !opened) {
+            return opened;
+        }
+    }
+    return {};
+}
+
+Result<void> Daemon::open_sa(const Engine& engine, const TunnelConfig& tunnel, const SaFile& file) {
+    const std::string what = "tunnel " + tunnel.name;
+    auto reservation = SequenceReservation::open(world_.config.state_dir, file.outbound.spi, fingerprint(engine, file.outbound));
+    if (!reservation) {
+        return with(what, reservation.error());
+    }
+    auto out = OutboundSa::create(engine, file.outbound, reservation->first());
+    auto in = InboundSa::create(engine, file.inbound, file.replay_window_bits);
+    if (!out || !in) {
+        return with(what, !out ? out.error() : in.error());
+    }
+    if (const auto covered = reservation->top_up(**out); !covered) {
+        return with(what, covered.error());
+    }
+    world_.sas.push_back({out->get(), file.inbound.spi, in->get()});
+    sas_.push_back({std::move(*reservation), std::move(*out), std::move(*in)});
+    return {};
+}
+
+Result<void> Daemon::open_netdevs() {
+    const std::vector<Leg> legs = make_legs(world_);
+    const std::vector<Tunnel> tunnels = make_tunnels(world_, legs);
+    for (const NetdevPlan& plan : netdev_plan(world_.config)) {
+        NetdevSpec spec{.name = plan.name};
+        if (plan.target.is_tunnel) {
+            spec.kind = NetdevKind::tun;
+            spec.mtu = tunnels[plan.target.index].inner_mtu;
+        } else {
+            spec.mac = legs[plan.target.index].mac;
+            spec.mtu = legs[plan.target.index].mtu;
+        }
+        if (const auto index = dataplane_->add_netdev(spec); !index) {
+            return std::unexpected(index.error());
+        }
+    }
+    return {};
+}
+
+Result<void> Daemon::bring_netdevs_up() {
+    auto requests = netlink::Requests::open();
+    if (!requests) {
+        return std::unexpected(requests.error());
+    }
+    requests_.emplace(std::move(*requests));
+    for (const NetdevPlan& netdev : netdev_plan(world_.config)) {
+        if (const auto done = bring_up(netdev); !done) {
+            return done;
+        }
+    }
+    return {};
+}
+
+Result<void> Daemon::bring_up(const NetdevPlan& netdev) {
+    const auto ifindex = netlink::Requests::index_of(netdev.name);
+    if (!ifindex) {
+        return std::unexpected(ifindex.error());
+    }
+    netlink::InterfaceSysctls sysctls;
+    sysctls.forwarding = true;  // so that a packet that waits for its neighbour makes Linux ask, and sends it on
+    sysctls.ipv6 = std::filesystem::exists("/proc/sys/net/ipv6");
+    if (const auto set = netlink::set_sysctls(netdev.name, sysctls); !set) {
+        spdlog::warn("{}: {}", netdev.name, set.error().what);  // a read-only /proc/sys, in a container: the operator's business
+    }
+    if (const auto up = requests_->set_up(*ifindex, true); !up) {
+        return up;
+    }
+    if (netdev.target.is_tunnel) {
+        return {};
+    }
+    leg_ifindex_.push_back(*ifindex);
+    for (const IpPrefix& address : addresses_of(world_.config.legs[netdev.target.index])) {
+        if (const auto added = requests_->add_address(*ifindex, address); !added) {
+            return added;
+        }
+    }
+    return {};
+}
+
+Result<void> Daemon::open_mirror() {
+    netlink::MirrorCallbacks callbacks;
+    callbacks.on_changes = [this](const netlink::KernelState& state, const netlink::Changes& changes) { on_changes(state, changes); };
+    callbacks.on_problem = [](std::string_view what) { spdlog::warn("mirror: {}", what); };
+    auto mirror = netlink::Mirror::open({}, std::move(callbacks));
+    if (!mirror) {
+        return std::unexpected(mirror.error());
+    }
+    mirror_ = std::move(*mirror);
+    for (const NetdevPlan& netdev : netdev_plan(world_.config)) {
+        mirror_->watch(netdev.name);
+    }
+    for (const PortInfo& port : ports_) {
+        if (!port.kernel_netdev.empty()) {
+            mirror_->watch(port.kernel_netdev);
+        }
+    }
+    if (const auto synced = mirror_->resync(); !synced) {
+        return synced;
+    }
+    follow_kernel_links(mirror_->state());
+    read_kernel(mirror_->state());
+    stale_ = view_stale_ = false;
+    return {};
+}
+
+Result<void> Daemon::open_socket() {
+    status_.ports = ports_;
+    status_.port_stats = [this](std::uint16_t port) { return dataplane_->port_stats(port); };
+    status_.nat = &dataplane_->nat();
+    const std::filesystem::path path = std::filesystem::path{kRunDirectory} / (world_.config.name + ".sock");
+    auto server = RpcServer::listen(path, [this](const nlohmann::json& request) {
+        const nlohmann::json reply = run_command(request, status_, *failover_);
+        stale_ = true;  // a drain is repaired already; a compile asks for what it needs besides
+        return reply;
+    });
+    if (!server) {
+        return std::unexpected(server.error());
+    }
+    rpc_ = std::move(*server);
+    return {};
+}
+
+}  // namespace twinspan
