@@ -27,6 +27,10 @@ if(TWINSPAN_SANITIZE)
         # Not reliable over instrumented code, as GCC's manual says of -fsanitize.
         add_compile_options(-Wno-maybe-uninitialized)
     endif()
+    if(TWINSPAN_SANITIZE MATCHES "thread")
+        # DPDK's rings in the form with C11 atomics, which ThreadSanitizer understands, instead of x86 barriers.
+        add_compile_definitions(RTE_USE_C11_MEM_MODEL)
+    endif()
     if(TWINSPAN_SANITIZE MATCHES "thread" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
         # ThreadSanitizer does not model fences. DPDK's are paired with atomics that it does see.
         add_compile_options(-Wno-tsan)
