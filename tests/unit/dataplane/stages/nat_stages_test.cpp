@@ -260,7 +260,8 @@ TEST_P(NatErrorIn, ReachesTheHostWithItsOwnPacketInside) {
     const Bytes sent = row.build(outbound(kHost, 5000));
     const std::optional<Bytes> translated = out(sent);
     ASSERT_TRUE(translated);
-    for (const std::size_t cut : {std::size_t{28}, std::size_t{40}, sent.size()}) {
+    // 36 and 38: just without and just with TCP's checksum.
+    for (const std::size_t cut : {std::size_t{28}, std::size_t{36}, std::size_t{38}, std::size_t{40}, sent.size()}) {
         for (const std::uint8_t type : {std::uint8_t{3}, std::uint8_t{11}, std::uint8_t{12}}) {
             const auto head = [&](const Bytes& bytes) { return std::span{bytes}.first(std::min(cut, bytes.size())); };
             const PacketSpec from_router{.src = "203.0.113.77", .dst = kPool};
@@ -320,6 +321,14 @@ TEST_F(Nat, ErrorsWithoutASessionOrWithHalfAPacketAreDropped) {
     EXPECT_EQ(in(icmp_error_packet(router, 3, 1, with(udp_packet, [](PacketSpec& s) { s.fragment = 5; })(outbound(kPool, kPort)))), std::nullopt);
     EXPECT_EQ(in(icmp_error_packet(router, 5, 1, ours)), std::nullopt) << "redirect";
     EXPECT_EQ(world_.drops(Drop::nat_unsupported), 2u);
+}
+
+TEST_F(Nat, HalfATcpChecksumInAnErrorIsLeftAlone) {
+    const Bytes ours = *out(tcp_packet(outbound(kHost, 5000, filler(20))));
+    const std::optional<Bytes> delivered = in(icmp_error_packet({.src = "203.0.113.77", .dst = kPool}, 3, 1, std::span{ours}.first(37)));
+    ASSERT_TRUE(delivered);
+    EXPECT_TRUE(test::checksums_right(*delivered));
+    EXPECT_EQ(delivered->back(), ours[36]);
 }
 
 TEST_F(Nat, ErrorsKeepNoSessionAlive) {

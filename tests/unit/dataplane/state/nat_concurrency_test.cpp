@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <barrier>
 #include <random>
@@ -26,8 +27,7 @@ NatKey flow(std::uint32_t i) {
 }
 
 struct SharedTable {
-    // So few home buckets that chains grow and shrink all the time.
-    SharedTable() : readers(kWorkers), table({.sessions = 900, .workers = kWorkers, .seed = 3}, *readers) {}
+    explicit SharedTable(std::uint32_t sessions = 900) : readers(kWorkers), table({.sessions = sessions, .workers = kWorkers, .seed = 3}, *readers) {}
     test::Readers readers;
     NatTable table;
     std::vector<NatPool> pools{nat_pool({"198.51.100.1", "198.51.100.2"}, 2000, 2255)};
@@ -64,6 +64,49 @@ void work(SharedTable& shared, std::uint16_t worker) {
         }
         table.age(worker, now, shared.pools, 64);
         shared.readers.quiescent(worker);
+    }
+}
+
+// All workers see the first packets of the same flows at the same moment, and there are few ports.
+TEST(NatTableConcurrency, FlowThatAllWorkersOpenIsOneSession) {
+    constexpr std::uint32_t kSame = 512;
+    for (std::uint32_t round = 0; round < 40; ++round) {
+        SharedTable shared{8000};
+        shared.pools = {nat_pool({"198.51.100.1", "198.51.100.2", "198.51.100.3"}, 2000, 2099)};
+        std::barrier start{kWorkers};
+        std::array<std::vector<NatSession*>, kWorkers> got;
+        std::vector<std::thread> workers;
+        for (std::uint16_t w = 0; w < kWorkers; ++w) {
+            workers.emplace_back([&, w] {
+                start.arrive_and_wait();
+                for (std::uint32_t i = 0; i < kSame; ++i) {
+                    got[w].push_back(shared.table.open(w, flow(i), shared.pools[0], 1000).session);
+                }
+            });
+        }
+        for (std::thread& worker : workers) {
+            worker.join();
+        }
+        std::set<std::pair<std::uint64_t, std::uint64_t>> outsides;
+        for (std::uint32_t i = 0; i < kSame; ++i) {
+            ASSERT_NE(got[0][i], nullptr);
+            for (std::uint16_t w = 1; w < kWorkers; ++w) {
+                ASSERT_EQ(got[w][i], got[0][i]) << "two sessions for one flow";
+            }
+            const NatKey outside = got[0][i]->outside();
+            ASSERT_TRUE(outsides.emplace(outside.addresses, outside.rest).second) << "one outside tuple for two flows";
+            ASSERT_EQ(shared.table.find_outside(outside), got[0][i]);
+        }
+        ASSERT_EQ(shared.table.usage(0).sessions, kSame);
+        // Those that came second have given their tuple back: all 3 * 100 of one remote and protocol are in use or free.
+        std::uint32_t in_use = 0;
+        for (std::uint32_t i = 0; i < kSame; ++i) {
+            in_use += flow(i).remote() == flow(0).remote() && flow(i).protocol() == flow(0).protocol() ? 1 : 0;
+        }
+        for (std::uint32_t i = in_use; i < 300; ++i) {
+            const NatKey key = nat_key(to_be32(0x0a010000 + i), flow(0).remote(), to_be16(1), to_be16(443), flow(0).protocol());
+            ASSERT_NE(shared.table.open(0, key, shared.pools[0], 1000).session, nullptr) << i;
+        }
     }
 }
 
