@@ -81,20 +81,21 @@ Result<void> read_multipath(Bytes bytes, IpFamily family, RouteEvent& route) {
         hop.ifindex = static_cast<IfIndex>(head.rtnh_ifindex);
         hop.weight = weight_of(head.rtnh_hops);
         set_flags(hop, head.rtnh_flags);
-        const Result<void> read = for_each_attribute(
-            bytes.subspan(sizeof(rtnexthop), head.rtnh_len - sizeof(rtnexthop)), [&](const Attribute& a) -> Result<void> {
-                switch (a.type) {
-                    case RTA_GATEWAY:
-                        return read_address(a, family, hop.gateway);
-                    case RTA_VIA:
-                        return read_via(a, hop.gateway);
-                    case RTA_ENCAP:
-                        route.encapsulated = true;
-                        return {};
-                    default:
-                        return {};
-                }
-            });
+        const Result<void> read =
+            for_each_attribute(bytes.subspan(sizeof(rtnexthop), head.rtnh_len - sizeof(rtnexthop)),
+                               [&](const Attribute& a) -> Result<void> {
+            switch (a.type) {
+                case RTA_GATEWAY:
+                    return read_address(a, family, hop.gateway);
+                case RTA_VIA:
+                    return read_via(a, hop.gateway);
+                case RTA_ENCAP:
+                    route.encapsulated = true;
+                    return {};
+                default:
+                    return {};
+            }
+        });
         if (!read) {
             return read;
         }

@@ -14,8 +14,7 @@ namespace twinspan::netlink {
 
 std::vector<Part> in_dump_order(Parts parts) {
     std::vector<Part> order;
-    for (Part part :
-         {Part::links, Part::addresses, Part::nexthops, Part::routes4, Part::routes6, Part::neighbours}) {
+    for (Part part : {Part::links, Part::addresses, Part::nexthops, Part::routes4, Part::routes6, Part::neighbours}) {
         if (parts.has(part)) {
             order.push_back(part);
         }

@@ -74,7 +74,8 @@ Result<std::unique_ptr<Mirror>> Mirror::open(const MirrorOptions& options, Mirro
     mirror->epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
     mirror->wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (mirror->epoll_fd_ < 0 || mirror->wake_fd_ < 0) {
-        return std::unexpected(Error{std::string("creating an epoll and an event descriptor: ") + std::strerror(errno)});
+        return std::unexpected(
+            Error{std::string("creating an epoll and an event descriptor: ") + std::strerror(errno)});
     }
     for (const int fd : {mirror->events_->fd(), mirror->wake_fd_}) {
         if (Result<void> added = add_to_epoll(mirror->epoll_fd_, fd); !added) {
@@ -123,7 +124,8 @@ Result<void> Mirror::on_readable() {
     if (dump_ && dump_->rest.empty() && *drained) {
         end_dump();
     }
-    // Only when nothing old is left to read: what was queued before an overrun must not be taken for newer than the dump.
+    // Only when nothing old is left to read: what was queued before an overrun must not be taken for newer than the
+    // dump.
     if (!dump_ && !wanted_.empty() && *drained) {
         if (Result<void> begun = begin_dump(); !begun) {
             return begun;
@@ -377,7 +379,8 @@ bool Mirror::through_watched(const RouteEvent& route) const {
     wrapped.nexthop_id = route.nexthop_id;
     wrapped.nexthops = route.nexthops;
     const std::vector<NextHop> hops = state_.nexthops_of(wrapped);
-    return hops.empty() || std::ranges::any_of(hops, [&](const NextHop& hop) { return watched_.contains(hop.ifindex); });
+    return hops.empty() ||
+           std::ranges::any_of(hops, [&](const NextHop& hop) { return watched_.contains(hop.ifindex); });
 }
 
 void Mirror::problem(std::string_view what) {

@@ -19,7 +19,6 @@ bool leads_to_nowhere(RouteType type) noexcept {
     return type == RouteType::blackhole || type == RouteType::unreachable || type == RouteType::prohibit;
 }
 
-
 }  // namespace
 
 void Changes::sort_unique() {
@@ -116,35 +115,33 @@ void KernelState::apply_dumped(const Event& event, Changes& changes) {
 }
 
 bool KernelState::put(const Event& event, bool dumped, Changes& changes) {
-    return std::visit(
-        [&](const auto& value) {
-            using T = std::remove_cvref_t<decltype(value)>;
-            bool changed = false;
-            if constexpr (std::is_same_v<T, LinkEvent>) {
-                changed = put(links_, value.ifindex, value, dumped);
-                if (changed) {
-                    changes.links.push_back(value.ifindex);
-                }
-            } else if constexpr (std::is_same_v<T, AddressEvent>) {
-                const AddressKey key{value.ifindex, value.prefix};
-                changed = put(addresses_, key, value, dumped);
-                if (changed) {
-                    changes.addresses.push_back(key);
-                }
-            } else if constexpr (std::is_same_v<T, NeighbourEvent>) {
-                const NeighbourKey key{value.ifindex, value.address};
-                changed = put(neighbours_, key, value, dumped);
-                if (changed) {
-                    changes.neighbours.push_back(key);
-                }
-            } else if constexpr (std::is_same_v<T, NexthopEvent>) {
-                NexthopEvent kept = value;
-                kept.hop.linkdown = kept.hop.dead = false;
-                changed = put(nexthops_, kept.id, kept, dumped);
+    return std::visit([&](const auto& value) {
+        using T = std::remove_cvref_t<decltype(value)>;
+        bool changed = false;
+        if constexpr (std::is_same_v<T, LinkEvent>) {
+            changed = put(links_, value.ifindex, value, dumped);
+            if (changed) {
+                changes.links.push_back(value.ifindex);
             }
-            return changed;
-        },
-        event);
+        } else if constexpr (std::is_same_v<T, AddressEvent>) {
+            const AddressKey key{value.ifindex, value.prefix};
+            changed = put(addresses_, key, value, dumped);
+            if (changed) {
+                changes.addresses.push_back(key);
+            }
+        } else if constexpr (std::is_same_v<T, NeighbourEvent>) {
+            const NeighbourKey key{value.ifindex, value.address};
+            changed = put(neighbours_, key, value, dumped);
+            if (changed) {
+                changes.neighbours.push_back(key);
+            }
+        } else if constexpr (std::is_same_v<T, NexthopEvent>) {
+            NexthopEvent kept = value;
+            kept.hop.linkdown = kept.hop.dead = false;
+            changed = put(nexthops_, kept.id, kept, dumped);
+        }
+        return changed;
+    }, event);
 }
 
 Parts KernelState::after_link(const LinkEvent& link, bool was_up, Changes& changes) {
@@ -160,13 +157,10 @@ Parts KernelState::after_link(const LinkEvent& link, bool was_up, Changes& chang
         const LinkEvent* via = this->link(hop.ifindex);
         return via != nullptr && !via->up;
     };
-    routes_.remove_if(
-        Families::v4,
-        [&](const Route& route) {
-            const std::vector<NextHop> hops = nexthops_of(route);
-            return route.type != RouteType::local && !hops.empty() && std::ranges::all_of(hops, way_is_down);
-        },
-        changes.prefixes);
+    routes_.remove_if(Families::v4, [&](const Route& route) {
+        const std::vector<NextHop> hops = nexthops_of(route);
+        return route.type != RouteType::local && !hops.empty() && std::ranges::all_of(hops, way_is_down);
+    }, changes.prefixes);
     return Part::routes4;
 }
 
@@ -186,16 +180,12 @@ void KernelState::forget(IfIndex ifindex, Changes& changes) {
         return gone;
     });
     const auto here = [&](const NextHop& hop) { return hop.ifindex == ifindex; };
-    routes_.remove_if(
-        Families::v4, [&](const Route& route) { return std::ranges::any_of(nexthops_of(route), here); },
-        changes.prefixes);
-    routes_.remove_if(
-        Families::v6,
-        [&](const Route& route) {
-            const std::vector<NextHop> hops = nexthops_of(route);
-            return !hops.empty() && std::ranges::all_of(hops, here);
-        },
-        changes.prefixes);
+    routes_.remove_if(Families::v4, [&](const Route& route) { return std::ranges::any_of(nexthops_of(route), here); },
+                      changes.prefixes);
+    routes_.remove_if(Families::v6, [&](const Route& route) {
+        const std::vector<NextHop> hops = nexthops_of(route);
+        return !hops.empty() && std::ranges::all_of(hops, here);
+    }, changes.prefixes);
 }
 
 bool KernelState::reaches(std::uint32_t nexthop_id, std::uint32_t wanted) const {
@@ -209,8 +199,8 @@ bool KernelState::reaches(std::uint32_t nexthop_id, std::uint32_t wanted) const 
 
 void KernelState::after_nexthop(const NexthopEvent& nexthop, Changes& changes) {
     if (nexthop.deleted) {
-        routes_.remove_if(
-            Families::both, [&](const Route& route) { return route.nexthop_id == nexthop.id; }, changes.prefixes);
+        routes_.remove_if(Families::both, [&](const Route& route) { return route.nexthop_id == nexthop.id; },
+                          changes.prefixes);
     }
     routes_.for_each([&](const IpPrefix& prefix, std::span<const Route> routes) {
         if (std::ranges::any_of(

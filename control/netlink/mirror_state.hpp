@@ -27,9 +27,7 @@ struct Changes {
     std::vector<NeighbourKey> neighbours;
     std::vector<IpPrefix> prefixes;  // routes of the prefix, their best or their order
 
-    bool empty() const noexcept {
-        return links.empty() && addresses.empty() && neighbours.empty() && prefixes.empty();
-    }
+    bool empty() const noexcept { return links.empty() && addresses.empty() && neighbours.empty() && prefixes.empty(); }
     void sort_unique();
 };
 
@@ -39,7 +37,8 @@ enum class Part : std::uint8_t { links = 1, addresses = 2, neighbours = 4, nexth
 class Parts {
 public:
     constexpr Parts() noexcept = default;
-    constexpr Parts(Part part) noexcept : bits_(static_cast<std::uint8_t>(part)) {}  // NOLINT(google-explicit-constructor)
+    constexpr Parts(Part part) noexcept
+        : bits_(static_cast<std::uint8_t>(part)) {}  // NOLINT(google-explicit-constructor)
     static constexpr Parts all() noexcept { return from_bits(63); }
 
     constexpr bool has(Part part) const noexcept { return (bits_ & static_cast<std::uint8_t>(part)) != 0; }
@@ -92,19 +91,25 @@ public:
     const NexthopEvent* nexthop(std::uint32_t id) const;
     const RouteTable& routes() const noexcept { return routes_; }
 
-    // The first by table (local before main) and metric that has a next hop `usable` agrees to, or that needs none; when
-    // there is none such, the first of all. With no `usable`, every next hop is.
+    // The first by table (local before main) and metric that has a next hop `usable` agrees to, or that needs none;
+    // when there is none such, the first of all. With no `usable`, every next hop is.
     using Usable = std::function<bool(const NextHop&)>;
     std::optional<BestRoute> best_route(const IpPrefix& prefix, const Usable& usable = {}) const;
     // The link is up, with carrier: what Linux asks with ignore_routes_with_linkdown. Unknown links are not.
     bool link_usable(IfIndex ifindex) const;
 
     template <class F>
-    void for_each_link(F&& f) const { each(links_, f); }
+    void for_each_link(F&& f) const {
+        each(links_, f);
+    }
     template <class F>
-    void for_each_address(F&& f) const { each(addresses_, f); }
+    void for_each_address(F&& f) const {
+        each(addresses_, f);
+    }
     template <class F>
-    void for_each_neighbour(F&& f) const { each(neighbours_, f); }
+    void for_each_neighbour(F&& f) const {
+        each(neighbours_, f);
+    }
     template <class F>  // f(const IpPrefix&)
     void for_each_prefix(F&& f) const {
         routes_.for_each([&](const IpPrefix& prefix, std::span<const Route>) { f(prefix); });

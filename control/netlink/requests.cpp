@@ -99,8 +99,7 @@ Result<IfIndex> Requests::index_of(const std::string& name) {
 
 Result<void> Requests::ask(Builder& request, const std::string& what, int tolerated) {
     request.header->nlmsg_seq = ++sequence_;
-    if (Result<void> sent =
-            socket_.send(std::span<const std::byte>(request.storage).first(request.header->nlmsg_len));
+    if (Result<void> sent = socket_.send(std::span<const std::byte>(request.storage).first(request.header->nlmsg_len));
         !sent) {
         return std::unexpected(Error{what + ": " + sent.error().what});
     }
@@ -232,9 +231,9 @@ Result<void> Requests::add_route(const RouteEvent& route) {
     fixed.rtm_protocol = route.protocol != 0 ? route.protocol : std::uint8_t{RTPROT_STATIC};
     fixed.rtm_type = rtn(route.type);
     const bool has_gateway = !route.nexthops.empty() && route.nexthops.front().gateway;
-    fixed.rtm_scope = route.type == RouteType::local                                ? RT_SCOPE_HOST
+    fixed.rtm_scope = route.type == RouteType::local                                   ? RT_SCOPE_HOST
                       : has_gateway || route.nexthops.empty() || route.nexthop_id != 0 ? RT_SCOPE_UNIVERSE
-                                                                                    : RT_SCOPE_LINK;
+                                                                                       : RT_SCOPE_LINK;
     request.address(RTA_DST, route.prefix.address);
     mnl_attr_put_u32(request.header, RTA_TABLE, route.table);
     if (route.metric != 0) {
@@ -256,8 +255,9 @@ Result<void> Requests::add_route(const RouteEvent& route) {
             if (hop.gateway) {
                 request.gateway(route.prefix.family(), *hop.gateway);
             }
-            one.rtnh_len = static_cast<std::uint16_t>(static_cast<std::byte*>(mnl_nlmsg_get_payload_tail(request.header)) -
-                                                      reinterpret_cast<std::byte*>(&one));
+            one.rtnh_len =
+                static_cast<std::uint16_t>(static_cast<std::byte*>(mnl_nlmsg_get_payload_tail(request.header)) -
+                                           reinterpret_cast<std::byte*>(&one));
         }
         mnl_attr_nest_end(request.header, all);
     }

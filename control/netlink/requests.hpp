@@ -1,5 +1,5 @@
-// What the daemon asks of Linux: addresses and state of its netdevs, neighbours to be resolved, sysctls; and routes, for
-// tests and tools. Each call waits for the kernel's answer.
+// What the daemon asks of Linux: addresses and state of its netdevs, neighbours to be resolved, sysctls; and routes,
+// for tests and tools. Each call waits for the kernel's answer.
 #pragma once
 
 #include "control/netlink/socket.hpp"
@@ -50,10 +50,10 @@ struct InterfaceSysctls {
     bool accept_redirects = false;
     bool send_redirects = false;
     bool ignore_routes_with_linkdown = true;
-    int rp_filter = 0;     // 0 off, 1 strict, 2 loose; "all" must not be stricter
-    int arp_ignore = 1;    // answer only for addresses of the interface asked on
+    int rp_filter = 0;  // 0 off, 1 strict, 2 loose; "all" must not be stricter
+    int arp_ignore = 1;  // answer only for addresses of the interface asked on
     int arp_announce = 2;  // ask with an address of the interface
-    bool ipv6 = true;      // false: leave net.ipv6 alone
+    bool ipv6 = true;  // false: leave net.ipv6 alone
     bool accept_ra = false;
 };
 Result<void> set_sysctls(std::string_view interface, const InterfaceSysctls& values);

@@ -102,8 +102,8 @@ RouteTable::Routes::iterator RouteTable::replaced_by(Routes& all, const IpPrefix
         }
         return range.begin();
     }
-    // One of its own kind (siblings or not) if there is one, else the first: unless the event may be older than what the
-    // dump has shown, for then the one it replaced may be gone.
+    // One of its own kind (siblings or not) if there is one, else the first: unless the event may be older than what
+    // the dump has shown, for then the one it replaced may be gone.
     const bool sibling = is_sibling(prefix, route);
     const auto own_kind = std::ranges::find_if(range, [&](const Route& r) { return is_sibling(prefix, r) == sibling; });
     return own_kind == range.end() && !may_be_old ? range.begin() : own_kind;
@@ -150,9 +150,8 @@ void RouteTable::add_dumped(const RouteEvent& event, Changed& changed) {
     Route route = stored(event);
     const auto range = same_key(all, event.table, event.metric);
     const bool sibling = is_sibling(event.prefix, route);
-    const auto known = std::ranges::find_if(range, [&](const Route& r) {
-        return same_entry(r, route) || (sibling && is_sibling(event.prefix, r));
-    });
+    const auto known = std::ranges::find_if(
+        range, [&](const Route& r) { return same_entry(r, route) || (sibling && is_sibling(event.prefix, r)); });
     if (known == range.end()) {
         // A dump comes in the kernel's order: after what it has shown, before what it has not (yet).
         all.insert(std::ranges::find_if_not(range, &Route::confirmed), std::move(route));

@@ -27,8 +27,8 @@ struct Route {
 
     // What forwarding sees; who installed it and when it was seen do not count.
     bool same_as(const Route& other) const noexcept {
-        return table == other.table && metric == other.metric && nexthop_id == other.nexthop_id &&
-               type == other.type && nexthops == other.nexthops;
+        return table == other.table && metric == other.metric && nexthop_id == other.nexthop_id && type == other.type &&
+               nexthops == other.nexthops;
     }
 };
 
@@ -49,9 +49,9 @@ public:
     void apply_dumped(const RouteEvent& event, Changed& changed);
 
     void begin_resync(Families families);
-    // Removes what the dump has not shown. To be called when the events that came before the dump's end are all applied.
-    // True: an event said "replace" of a prefix with several routes of one metric while the dump ran, and which one went
-    // cannot be known. The state may be wrong in that prefix; another resync puts it right.
+    // Removes what the dump has not shown. To be called when the events that came before the dump's end are all
+    // applied. True: an event said "replace" of a prefix with several routes of one metric while the dump ran, and
+    // which one went cannot be known. The state may be wrong in that prefix; another resync puts it right.
     [[nodiscard]] bool end_resync(Changed& changed);
     bool resyncing() const noexcept { return resyncing_; }
 

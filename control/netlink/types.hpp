@@ -49,7 +49,17 @@ struct NeighbourEvent {
     friend bool operator==(const NeighbourEvent&, const NeighbourEvent&) = default;
 };
 
-enum class RouteType : std::uint8_t { unicast, local, broadcast, anycast, multicast, blackhole, unreachable, prohibit, other };
+enum class RouteType : std::uint8_t {
+    unicast,
+    local,
+    broadcast,
+    anycast,
+    multicast,
+    blackhole,
+    unreachable,
+    prohibit,
+    other
+};
 
 struct NextHop {
     std::optional<IpAddress> gateway;  // none: the destination is on the link

@@ -1,4 +1,5 @@
-// Any bytes as a run of rtnetlink messages: decoded as every kind, and fed to the mirrored state as events and as a dump.
+// Any bytes as a run of rtnetlink messages: decoded as every kind, and fed to the mirrored state as events and as a
+// dump.
 #include "control/netlink/decode.hpp"
 #include "control/netlink/mirror_state.hpp"
 

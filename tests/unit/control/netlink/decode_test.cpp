@@ -126,10 +126,8 @@ TEST(DecodeAddress, PrefersLocalOverPeerAndReadsWideFlags) {
     fixed.ifa_family = AF_INET;
     fixed.ifa_prefixlen = 32;
     fixed.ifa_index = 9;
-    const auto point_to_point = MessageBuilder(RTM_DELADDR, fixed)
-                                    .attr(IFA_ADDRESS, ip("192.0.2.2"))
-                                    .attr(IFA_LOCAL, ip("192.0.2.1"))
-                                    .bytes();
+    const auto point_to_point =
+        MessageBuilder(RTM_DELADDR, fixed).attr(IFA_ADDRESS, ip("192.0.2.2")).attr(IFA_LOCAL, ip("192.0.2.1")).bytes();
     EXPECT_EQ(decode_address(point_to_point).value(), (AddressEvent{9, prefix("192.0.2.1/32"), false, true}));
 
     fixed.ifa_family = AF_INET6;
@@ -149,11 +147,16 @@ TEST(DecodeNeighbour, IsUsableByStateAndMac) {
         bool usable;
     };
     const Row rows[] = {
-        {NUD_REACHABLE, true, NeighbourState::reachable, true}, {NUD_STALE, true, NeighbourState::stale, true},
-        {NUD_DELAY, true, NeighbourState::delay, true},         {NUD_PROBE, true, NeighbourState::probe, true},
-        {NUD_PERMANENT, true, NeighbourState::permanent, true}, {NUD_NOARP, true, NeighbourState::noarp, true},
-        {NUD_NOARP, false, NeighbourState::noarp, false},       {NUD_INCOMPLETE, false, NeighbourState::incomplete, false},
-        {NUD_FAILED, true, NeighbourState::failed, false},      {NUD_NONE, false, NeighbourState::none, false},
+        {NUD_REACHABLE, true, NeighbourState::reachable, true},
+        {NUD_STALE, true, NeighbourState::stale, true},
+        {NUD_DELAY, true, NeighbourState::delay, true},
+        {NUD_PROBE, true, NeighbourState::probe, true},
+        {NUD_PERMANENT, true, NeighbourState::permanent, true},
+        {NUD_NOARP, true, NeighbourState::noarp, true},
+        {NUD_NOARP, false, NeighbourState::noarp, false},
+        {NUD_INCOMPLETE, false, NeighbourState::incomplete, false},
+        {NUD_FAILED, true, NeighbourState::failed, false},
+        {NUD_NONE, false, NeighbourState::none, false},
     };
     for (const Row& row : rows) {
         ndmsg fixed{};
@@ -198,7 +201,8 @@ TEST(DecodeRoute, SingleHopByGatewayViaOrLink) {
     const auto base = [](std::uint8_t family) {
         return MessageBuilder(RTM_DELROUTE, route_head(family, 0)).attr(RTA_OIF, std::uint32_t{6});
     };
-    EXPECT_EQ(decode_route(base(AF_INET).bytes())->nexthops, (std::vector<NextHop>{{std::nullopt, 6, 1, false, false}}));
+    EXPECT_EQ(decode_route(base(AF_INET).bytes())->nexthops,
+              (std::vector<NextHop>{{std::nullopt, 6, 1, false, false}}));
     EXPECT_EQ(decode_route(base(AF_INET6).attr(RTA_GATEWAY, ip("fe80::2")).bytes())->nexthops,
               (std::vector<NextHop>{{ip("fe80::2"), 6, 1, false, false}}));
     std::vector<std::byte> via(18);
@@ -229,14 +233,17 @@ TEST(DecodeRoute, KindsThatDiscardHaveNoNextHop) {
 }
 
 TEST(DecodeRoute, RefusesHostBitsBadLengthsAndNextHopsThatOverrun) {
-    EXPECT_FALSE(decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_INET, 8)).attr(RTA_DST, ip("10.20.0.0")).bytes()));
+    EXPECT_FALSE(
+        decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_INET, 8)).attr(RTA_DST, ip("10.20.0.0")).bytes()));
     EXPECT_FALSE(decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_INET, 33)).bytes()));
-    EXPECT_FALSE(decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_INET, 8)).attr(RTA_DST, ip("2001:db8::")).bytes()));
+    EXPECT_FALSE(
+        decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_INET, 8)).attr(RTA_DST, ip("2001:db8::")).bytes()));
     EXPECT_FALSE(decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_MPLS, 20)).bytes()));
     for (const std::uint16_t length : std::initializer_list<std::uint16_t>{0, 4, 7, 9, 24, 1000}) {
         std::vector<std::byte> hops = hop(6, 0, 0, nullptr);
         std::memcpy(hops.data(), &length, sizeof length);
-        EXPECT_FALSE(decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_INET, 0)).attr(RTA_MULTIPATH, hops).bytes()))
+        EXPECT_FALSE(
+            decode_route(MessageBuilder(RTM_NEWROUTE, route_head(AF_INET, 0)).attr(RTA_MULTIPATH, hops).bytes()))
             << length;
     }
 }
@@ -286,7 +293,8 @@ TEST(Decode, WrongAttributeLengthsNeverPass) {
                 std::memcpy(bent.data() + at, &wrong, sizeof wrong);
                 EXPECT_FALSE(decode(bent)) << type << " at " << at << " length " << wrong;
             }
-            for (std::uint32_t wrong = static_cast<std::uint32_t>(whole.size() - at) + 1; wrong < 0x10000; wrong += 257) {
+            for (std::uint32_t wrong = static_cast<std::uint32_t>(whole.size() - at) + 1; wrong < 0x10000;
+                 wrong += 257) {
                 std::vector<std::byte> bent = whole;
                 const auto value = static_cast<std::uint16_t>(wrong);
                 std::memcpy(bent.data() + at, &value, sizeof value);

@@ -42,7 +42,9 @@ public:
         return raw(type, a.bytes.data(), a.is_v4() ? 4u : 16u);
     }
     MessageBuilder& attr(std::uint16_t type, const MacAddress& mac) { return raw(type, mac.data(), mac.size()); }
-    MessageBuilder& attr(std::uint16_t type, const std::string& text) { return raw(type, text.c_str(), text.size() + 1); }
+    MessageBuilder& attr(std::uint16_t type, const std::string& text) {
+        return raw(type, text.c_str(), text.size() + 1);
+    }
     MessageBuilder& attr(std::uint16_t type, const std::vector<std::byte>& bytes) {
         return raw(type, bytes.data(), bytes.size());
     }

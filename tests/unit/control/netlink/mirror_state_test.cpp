@@ -102,7 +102,8 @@ TEST_F(State, IPv4AppendPrependReplaceDelete) {
 TEST_F(State, IPv6SiblingsComeTogetherAppendedOrOneByOneAndGoOneByOne) {
     const auto a = via("fe80::1", 6), b = via("fe80::2", 7), c = via("fe80::3", 7);
     changes(route("2001:db8::/32", 1024, {a}));
-    EXPECT_TRUE(changes(route("2001:db8::/32", 1024, {b}, RoutePlacement::append))) << "an old kernel: the new one alone";
+    EXPECT_TRUE(changes(route("2001:db8::/32", 1024, {b}, RoutePlacement::append)))
+        << "an old kernel: the new one alone";
     EXPECT_EQ(best("2001:db8::/32"), (std::vector{a, b}));
     EXPECT_TRUE(changes(route("2001:db8::/32", 1024, {a, b, c}, RoutePlacement::append))) << "a new one: all of them";
     EXPECT_EQ(best("2001:db8::/32"), (std::vector{a, b, c}));
@@ -120,6 +121,7 @@ TEST_F(State, IPv6LinkRoutesOfOnePrefixStandSideBySide) {
     changes(route("fe80::/64", 256, {on_link(6)}));
     changes(route("fe80::/64", 256, {on_link(7)}));
     EXPECT_EQ(state.routes().size(), 2u);
+    EXPECT_EQ(best("fe80::/64"), std::vector{on_link(6)}) << "IPv6 puts the later one behind";
     EXPECT_TRUE(changes(deleted(route("fe80::/64", 256, {on_link(6)}))));
     EXPECT_EQ(best("fe80::/64"), std::vector{on_link(7)});
 }
@@ -227,8 +229,8 @@ TEST_F(State, AResyncOfSomePartsLeavesTheOthers) {
     EXPECT_TRUE(state.best_route(prefix("2001:db8:1::/48")));
 }
 
-// A kernel of our own, for the property below: IPv4 keeps a list for each key, IPv6 one set of siblings and any number of
-// link routes. It says what Linux says.
+// A kernel of our own, for the property below: IPv4 keeps a list for each key, IPv6 one set of siblings and any number
+// of link routes. It says what Linux says.
 class ModelKernel {
 public:
     explicit ModelKernel(unsigned seed) : random_(seed) {}
@@ -285,7 +287,8 @@ private:
         return e;
     }
     Event neighbour() {
-        NeighbourEvent e{pick(2) + 6, ip(pick(2) == 0 ? "172.16.0.2" : "fe80::2"), {}, NeighbourState::reachable, true, false};
+        NeighbourEvent e{pick(2) + 6, ip(pick(2) == 0 ? "172.16.0.2" : "fe80::2"), {}, NeighbourState::reachable, true,
+                         false};
         e.mac[5] = static_cast<std::uint8_t>(pick(3));
         const NeighbourKey key{e.ifindex, e.address};
         e.deleted = pick(3) == 0;
@@ -410,7 +413,8 @@ std::string described(const KernelState& state) {
         out += to.text() + line + "\n";
     }
     state.for_each_neighbour([&](const NeighbourEvent& n) {
-        out += "neighbour " + std::to_string(n.ifindex) + " " + n.address.text() + " " + std::to_string(n.mac[5]) + "\n";
+        out +=
+            "neighbour " + std::to_string(n.ifindex) + " " + n.address.text() + " " + std::to_string(n.mac[5]) + "\n";
     });
     state.for_each_address([&](const AddressEvent& a) {
         out += "address " + std::to_string(a.ifindex) + " " + a.prefix.text() + (a.tentative ? " tentative\n" : "\n");
@@ -516,7 +520,8 @@ TEST_P(Property, LossesAndADumpUnderChangeGiveWhatAFreshDumpGives) {
     EXPECT_LT(uncertain, 20) << "some resync must have been enough";
 }
 
-// What a resync reports is exactly what differs: applying it to a copy of what was known before gives what is known now.
+// What a resync reports is exactly what differs: applying it to a copy of what was known before gives what is known
+// now.
 TEST_P(Property, ChangesNameEveryPrefixThatDiffers) {
     ModelKernel kernel(GetParam());
     KernelState followed;

@@ -6,11 +6,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <nlohmann/json.hpp>
 
 #include <array>
 #include <cstdio>
@@ -60,8 +60,9 @@ protected:
     }
 
     void start(const MirrorOptions& options = {}) {
-        auto opened = Mirror::open(options, {.on_changes = [this](const KernelState&, const Changes& c) { seen_.push_back(c); },
-                                             .on_problem = [](std::string_view what) { ADD_FAILURE() << what; }});
+        auto opened = Mirror::open(options, {.on_changes = [this](const KernelState&, const Changes& c) {
+            seen_.push_back(c);
+        }, .on_problem = [](std::string_view what) { ADD_FAILURE() << what; }});
         ASSERT_TRUE(opened) << opened.error().what;
         mirror_ = std::move(*opened);
         mirror_->watch("a0");
@@ -87,9 +88,8 @@ protected:
         return found ? found->nexthops : std::vector<NextHop>{};
     }
     bool reported(const char* to) {
-        return std::ranges::any_of(seen_, [&](const Changes& c) {
-            return std::ranges::find(c.prefixes, prefix(to)) != c.prefixes.end();
-        });
+        return std::ranges::any_of(
+            seen_, [&](const Changes& c) { return std::ranges::find(c.prefixes, prefix(to)) != c.prefixes.end(); });
     }
 
     // Lines "prefix metric [gateway dev weight]..." of every unicast and discarding route of table main.
@@ -104,7 +104,8 @@ protected:
                 const std::string type = r.value("type", "unicast");
                 const auto add = [&](const json& h) {
                     std::string via = h.value("gateway", h.contains("via") ? h["via"]["host"].get<std::string>() : "-");
-                    hops.insert("[" + via + " " + h.value("dev", "") + " " + std::to_string(h.value("weight", 1)) + "]");
+                    hops.insert("[" + via + " " + h.value("dev", "") + " " + std::to_string(h.value("weight", 1)) +
+                                "]");
                 };
                 if (r.contains("nexthops") && !r["nexthops"].empty()) {
                     for (const json& h : r["nexthops"]) {
@@ -140,7 +141,7 @@ protected:
                     hops.insert("[" + (h.gateway ? h.gateway->text() : "-") + " " + names[h.ifindex] + " " +
                                 std::to_string(h.weight) + "]");
                 }
-                const std::string type = r.type == RouteType::unicast      ? "unicast"
+                const std::string type = r.type == RouteType::unicast       ? "unicast"
                                          : r.type == RouteType::blackhole   ? "blackhole"
                                          : r.type == RouteType::unreachable ? "unreachable"
                                          : r.type == RouteType::prohibit    ? "prohibit"
@@ -188,7 +189,8 @@ TEST_F(MirrorTest, FollowsRoutesOfEveryKindAsIpSeesThem) {
         "ip route replace 10.20.1.0/24 via 172.16.0.6",
         "ip route append 10.20.1.0/24 via 172.16.0.2",
         "ip route prepend 10.20.1.0/24 dev b0",
-        "ip route add blackhole 10.30.0.0/16; ip route add unreachable 10.31.0.0/16; ip route add prohibit 10.32.0.0/16",
+        "ip route add blackhole 10.30.0.0/16; ip route add unreachable 10.31.0.0/16; ip route add prohibit "
+        "10.32.0.0/16",
         "ip route add 10.40.0.0/16 via 192.168.9.2",
         "ip route add 10.41.0.0/16 via 172.16.0.2; ip route replace 10.41.0.0/16 via 192.168.9.2",
         "ip route add default via inet6 fd01::2 dev a0",
@@ -220,7 +222,8 @@ TEST_F(MirrorTest, FollowsNexthopObjectsWithAndWithoutCompatibleMessages) {
     for (const char* compatible : {"1", "0"}) {
         run(std::string("echo ") + compatible + " > /proc/sys/net/ipv4/nexthop_compat_mode");
         run("ip nexthop add id 10 via 172.16.0.2 dev a0; ip nexthop add id 11 via 172.16.0.6 dev b0; "
-            "ip nexthop add id 100 group 10/11,3; ip route add 10.20.0.0/16 nhid 100; ip route add 10.21.0.0/16 nhid 10");
+            "ip nexthop add id 100 group 10/11,3; ip route add 10.20.0.0/16 nhid 100; ip route add 10.21.0.0/16 nhid "
+            "10");
         settle();
         const NextHop a{ip("172.16.0.2"), index("a0"), 1, false, false};
         NextHop b{ip("172.16.0.6"), index("b0"), 3, false, false};
@@ -281,7 +284,8 @@ TEST_F(MirrorTest, AnOverrunLeadsToADumpThatMakesItEqualAgain) {
     {
         std::ofstream batch("/tmp/twinspan_mirror_test." + std::to_string(getpid()));
         for (int i = 0; i < 5000; ++i) {
-            batch << "route add 10." << 20 + i / 250 << "." << i % 250 << ".0/24 via 172.16.0." << (i % 2 == 0 ? 2 : 6) << "\n";
+            batch << "route add 10." << 20 + i / 250 << "." << i % 250 << ".0/24 via 172.16.0." << (i % 2 == 0 ? 2 : 6)
+                  << "\n";
         }
     }
     const std::string file = "/tmp/twinspan_mirror_test." + std::to_string(getpid());
@@ -364,7 +368,8 @@ TEST_F(MirrorTest, RequestsDoWhatTheySay) {
     const auto set = set_sysctls("a0", {.rp_filter = 2});
     ASSERT_TRUE(set) << set.error().what;
     EXPECT_EQ(output_of("cat /proc/sys/net/ipv4/conf/a0/rp_filter /proc/sys/net/ipv4/conf/a0/arp_ignore "
-                        "/proc/sys/net/ipv6/conf/a0/accept_ra"), "2\n1\n0\n");
+                        "/proc/sys/net/ipv6/conf/a0/accept_ra"),
+              "2\n1\n0\n");
     EXPECT_FALSE(set_sysctls("../a0", {}));
     EXPECT_FALSE(set_sysctls("none", {}));
 }
