@@ -36,6 +36,7 @@ std::vector<std::string> arguments(const EalOptions& options, const cpu_set_t& a
         main_lcore_anywhere(allowed),
         "--no-telemetry",           // its socket would stay behind
         "--log-level=*:warning",
+        "--log-level=lib.eal:error",  // it warns of every page size that has no free page
         "--allow=0000:00:00.0",     // never a NIC: PCI ports are probed by name, and no other is taken from Linux
         "-m",
         std::to_string(options.memory_mib),
