@@ -69,7 +69,7 @@ using FromPool = Pipeline<NatIn, Routed<Punt, NoSecondTime>>;
 using FromTunnel = Pipeline<EspIn, ParseInner, ClampMss, Routed<Punt, NoSecondTime>>;
 
 using FromWire = Pipeline<Parse, Split<ForLinuxOrRouted, Punt, Routed<Split<EspOrOther, FromTunnel, Punt>, FromPool>>>;
-using FromLinux = Split<FromTapOrTun, InjectFrame, Pipeline<InjectIntoTunnel, IntoTunnel>>;
+using FromLinux = Pipeline<Split<FromTapOrTun, InjectFrame, Pipeline<InjectIntoTunnel, IntoTunnel>>>;
 using FromSelf = Routed<Punt, NoSecondTime>;
 
 }  // namespace graph

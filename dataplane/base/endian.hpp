@@ -1,4 +1,5 @@
 // Integers in network byte order. No implicit conversion: mixing the orders does not compile.
+// Packed, so that one may lie at any address: headers follow 14 bytes of Ethernet, and options begin anywhere.
 #pragma once
 
 #include <bit>
@@ -9,7 +10,7 @@
 namespace twinspan {
 
 template <std::unsigned_integral T>
-struct BigEndian {
+struct [[gnu::packed]] BigEndian {
     T raw;  // as it lies in the packet
 
     static constexpr BigEndian from_host(T value) noexcept { return {swap(value)}; }

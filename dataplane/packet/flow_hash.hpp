@@ -1,5 +1,6 @@
 // Spreads flows over the buckets of a group: CRC32c of the five-tuple, 3 instructions for IPv4.
-// Later fragments carry no ports, so every fragment is hashed by addresses and protocol alone.
+// Later fragments carry no ports, and IPv6 ones may name another next header than the first (RFC 8200 section 4.5), so
+// every fragment is hashed by its addresses alone.
 #pragma once
 
 #include "dataplane/packet/meta.hpp"
@@ -10,9 +11,9 @@
 namespace twinspan {
 
 inline std::uint32_t flow_hash(const void* addresses, unsigned bytes, const PacketMeta& pm) noexcept {
-    std::uint64_t ports_protocol = pm.protocol;
+    std::uint64_t ports_protocol = 0;
     if ((pm.flags & meta_flag::kFragment) == 0) {
-        ports_protocol |= std::uint64_t{pm.src_port.raw} << 16 | std::uint64_t{pm.dst_port.raw} << 32;
+        ports_protocol = pm.protocol | std::uint64_t{pm.src_port.raw} << 16 | std::uint64_t{pm.dst_port.raw} << 32;
     }
     std::uint64_t crc = _mm_crc32_u64(0x5bd1e995u, ports_protocol);
     for (unsigned i = 0; i < bytes; i += 8) {

@@ -37,6 +37,9 @@ bool is_unicast_source(be32 address) noexcept {
     return a != 0 && a >> 24 != 127 && a < 0xe0000000u;
 }
 
+// RFC 4443 section 2.4 (e): errors, and redirects, which are no errors by their number.
+bool is_icmp6_error(std::uint8_t type) noexcept { return type < 128 || type == 137; }
+
 bool is_icmp4_error(std::uint8_t type) noexcept { return type == 3 || type == 4 || type == 5 || type == 11 || type == 12; }
 
 // What both RFCs forbid to answer: errors, multicast, later fragments, senders that are no single host.
@@ -50,8 +53,8 @@ bool may_answer(const Context& ctx, rte_mbuf& m, const PacketMeta& pm) noexcept 
                !(pm.protocol == +IpProtocol::icmp && is_icmp4_error(header_at<IcmpHeader>(m, pm.l4_offset).type));
     }
     const auto& ip = header_at<Ipv6Header>(m, 0);
-    const bool informational = pm.protocol != +IpProtocol::icmpv6 || header_at<IcmpHeader>(m, pm.l4_offset).type >= 128;
-    return ip.src[0] != 0xff && ip.src != Ipv6Address{} && ip.dst[0] != 0xff && informational;
+    return ip.src[0] != 0xff && ip.src != Ipv6Address{} && ip.dst[0] != 0xff &&
+           !(pm.protocol == +IpProtocol::icmpv6 && is_icmp6_error(header_at<IcmpHeader>(m, pm.l4_offset).type));
 }
 
 // ICMPv4 has 16 bits for the MTU, ICMPv6 has 32: their low halves lie at the same place.

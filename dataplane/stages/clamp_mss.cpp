@@ -1,6 +1,7 @@
 #include "dataplane/stages/clamp_mss.hpp"
 
 #include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/checksum.hpp"
 
 #include <algorithm>
 
@@ -8,16 +9,6 @@ namespace twinspan {
 namespace {
 
 enum : std::uint8_t { kEndOfOptions = 0, kNoOperation = 1, kMaximumSegmentSize = 2 };  // RFC 9293 section 3.2
-
-// RFC 1624 eq. 3.
-be16 checksum_replaced(be16 checksum, be16 before, be16 after) noexcept {
-    std::uint32_t sum = static_cast<std::uint16_t>(~checksum.raw);
-    sum += static_cast<std::uint16_t>(~before.raw);
-    sum += after.raw;
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return {static_cast<std::uint16_t>(~sum)};
-}
 
 // Offset of the MSS value from the TCP header, or 0: none, or options that lie about their length.
 unsigned find_mss(const std::uint8_t* tcp, unsigned header_bytes) noexcept {
@@ -49,15 +40,15 @@ void clamp(rte_mbuf& m, const PacketMeta& pm, std::uint16_t limit) noexcept {
     if (mss.host() <= limit) {
         return;
     }
-    // An option may start at an odd offset; then its bytes count with their places swapped in the sum.
     be16 before = mss;
     be16 after = to_be16(limit);
+    mss = after;
+    // An option may start at an odd offset; then its bytes count with their places swapped in the sum.
     if (at % 2 != 0) {
         before.raw = __builtin_bswap16(before.raw);
         after.raw = __builtin_bswap16(after.raw);
     }
-    tcp.checksum = checksum_replaced(tcp.checksum, before, after);
-    mss = to_be16(limit);
+    tcp.checksum = ChecksumDelta{before, after}.apply(tcp.checksum);
 }
 
 }  // namespace

@@ -8,6 +8,11 @@
 namespace twinspan {
 namespace {
 
+bool is_tagged(rte_mbuf& m) noexcept {
+    const be16 type = header_at<EthernetHeader>(m, 0).type;
+    return type == kEtherTypeVlan || type == kEtherTypeQinQ;
+}
+
 bool is_under_encrypt(const Snapshot& config, rte_mbuf& m) noexcept {
     const be16 type = header_at<EthernetHeader>(m, 0).type;
     std::uint64_t found = 0;
@@ -39,7 +44,8 @@ bool push_tags(rte_mbuf& m, const Leg& leg) noexcept {
 void InjectFrame::process(Context& ctx, Batch& batch) noexcept {
     const Snapshot& config = *ctx.config;
     batch.for_each(ctx, [&](rte_mbuf& m) noexcept -> Verdict {
-        if (m.data_len < sizeof(EthernetHeader)) {
+        // A TAP stands for one leg: its tags are put on here, and what Linux tags itself could be another leg's.
+        if (m.data_len < sizeof(EthernetHeader) || is_tagged(m)) {
             return Drop::inject_bad_packet;
         }
         const std::uint16_t index = config.netdevs[meta(m).netdev].index;

@@ -8,7 +8,8 @@
 namespace twinspan {
 
 // Frames from a leg's TAP: tags are put on and the frame leaves by the leg's port. A destination under
-// `encrypt:` is dropped: Linux's own routes may not undo that policy. Needs: meta.netdev.
+// `encrypt:` is dropped: Linux's own routes may not undo that policy. So is a frame that has tags already.
+// Needs: meta.netdev.
 class InjectFrame {
 public:
     static constexpr std::string_view kName = "inject_frame";

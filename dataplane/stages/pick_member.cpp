@@ -29,7 +29,9 @@ Verdict pick(const Snapshot& config, rte_mbuf& m) noexcept {
     if (!config.allows(pm.zone, egress.zone)) [[unlikely]] {
         return denied(pm.zone);
     }
-    pm.tunnel = egress.tunnel;
+    if (egress.kind == EgressKind::tunnel) {
+        pm.tunnel = egress.tunnel;  // else it stays the one the packet came from: Glean shows it to Linux there
+    }
     return Verdict::keep();
 }
 

@@ -63,6 +63,9 @@ constexpr bool carries_public_addresses_only(Zone zone) noexcept {
 
 Verdict may_glean(const Snapshot& config, const PacketMeta& pm) noexcept {
     const RouteResult route = RouteResult::from_raw(pm.route);
+    if (route.kind() == RouteKind::connected && route.index() >= config.legs.size()) [[unlikely]] {
+        return Drop::no_route;  // a route younger than this loop's snapshot
+    }
     const Zone to = route.kind() == RouteKind::connected ? config.legs[route.index()].zone : config.egresses[pm.egress].zone;
     if (route.must_encrypt()) {
         return Drop::encrypt_required;

@@ -1,0 +1,289 @@
+#include "dataplane/stages/esp_in.hpp"
+
+#include "dataplane/packet/pipeline.hpp"
+#include "tests/support/stage_test.hpp"
+
+namespace twinspan {
+namespace {
+
+using test::Bytes;
+using test::TestPacket;
+
+static_assert(Stage<EspIn>);
+
+struct EspInTest : test::StageTest {
+    EspInTest() {
+        SaConfig peer;
+        peer.spi = 0x2002;
+        peer.suite = Suite::aes_256_gcm;
+        peer.keymat = SecretBytes(keymat_len(Suite::aes_256_gcm));
+        std::fill_n(peer.keymat.data(), peer.keymat.size(), std::uint8_t{0x22});
+        peer1 = std::move(*OutboundSa::create(engine, peer));
+        peer1->raise_limit(1u << 20);
+        gcm = std::make_unique<GcmKey>(std::move(*engine.expand(Suite::aes_256_gcm, Bytes(32, 0x21))));
+    }
+    static Bytes sized(std::size_t bytes) {
+        return test::ip_packet({.src = "10.20.0.1", .dst = "10.10.0.10"}, 253, test::filler(bytes - 20));
+    }
+    // The ESP packet, without an outer header.
+    Bytes sealed(OutboundSa& sa, std::uint64_t seq, const Bytes& inner, std::uint8_t next = kNextHeaderIpv4) {
+        Bytes esp(kEspPayloadOffset + inner.size() + kEspMaxRoom);
+        std::ranges::copy(inner, esp.begin() + kEspPayloadOffset);
+        esp.resize(sa.seal_in_place(engine, seq, esp.data(), inner.size(), next));
+        return esp;
+    }
+    // Tunnel 0 with this plaintext, trailer and all.
+    Bytes sealed_raw(std::uint32_t seq, Bytes plaintext) {
+        Bytes esp(kEspPayloadOffset);
+        write_esp_header(esp.data(), __builtin_bswap32(0x2001), seq);
+        alignas(16) std::array<std::uint8_t, 16> nonce;
+        write_nonce(nonce.data(), 0x21212121, __builtin_bswap64(seq));
+        esp.insert(esp.end(), plaintext.begin(), plaintext.end());
+        esp.resize(esp.size() + kIcvLen);
+        engine.seal(*gcm, esp.data() + kEspPayloadOffset, plaintext.size(), nonce.data(), esp.data(), kEspHeaderLen,
+                    esp.data() + kEspPayloadOffset + plaintext.size());
+        return esp;
+    }
+    TestPacket& outer(const Bytes& esp, std::uint16_t tunnel = 0, test::PacketSpec spec = {}) {
+        spec.src = tunnel == 0 ? "20.51.0.4" : "20.51.0.5";
+        spec.dst = tunnel == 0 ? "203.0.113.1" : "203.0.113.5";
+        return parsed(test::ip_packet(spec, 50, esp), Zone::microsoft_peering, tunnel == 0 ? kMsftPri : kMsftSec);
+    }
+    TestPacket& arrival(std::uint64_t seq, const Bytes& inner) { return outer(sealed(*peer0, seq, inner)); }
+    TestPacket& arrival1(std::uint64_t seq, const Bytes& inner) { return outer(sealed(*peer1, seq, inner), 1); }
+    void expect_drop(TestPacket& p, Drop reason) {
+        run(stage, {&p});
+        EXPECT_TRUE(batch.empty());
+        expect_dropped(p, reason);
+        EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), 0u);
+    }
+    bool seen(std::uint64_t seq) { return in0->replay().check(seq) != ReplayVerdict::fresh; }
+
+    std::unique_ptr<OutboundSa> peer1;
+    std::unique_ptr<GcmKey> gcm;
+    EspIn stage;
+};
+
+TEST_F(EspInTest, EverySizeComesBack) {
+    std::uint64_t bytes = 0;
+    std::uint64_t seq = 0;
+    for (std::size_t size = 20; size <= 1446; ++size) {
+        TestPacket p{test::ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, 50, sealed(*peer0, ++seq, sized(size)))};
+        test::fill_meta(p.mbuf, Zone::microsoft_peering);
+        run(stage, {&p});
+        ASSERT_EQ(batch.size(), 1) << size;
+        ASSERT_EQ(p.bytes(), sized(size));
+        ASSERT_EQ(p.mbuf.pkt_len, size);
+        ASSERT_EQ(p.meta().zone, Zone::tunnel);
+        ASSERT_EQ(p.meta().tunnel, 0);
+        bytes += size;
+    }
+    EXPECT_EQ(all_drops(), 0u);
+    EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), seq);
+    EXPECT_EQ((*counters.tunnel_rx)[0].bytes.read(), bytes);
+    EXPECT_EQ(in0->counters().packets(), seq);
+    EXPECT_EQ(in0->counters().bytes(), bytes);
+}
+
+TEST_F(EspInTest, InnerIpv6) {
+    const Bytes inner = test::udp_packet({.src = "fd10:20::1", .dst = "fd10:10::10"});
+    TestPacket& p = outer(sealed(*peer0, 1, inner, kNextHeaderIpv6));
+    run(stage, {&p});
+    expect_kept(p);
+    EXPECT_EQ(p.bytes(), inner);
+}
+
+TEST_F(EspInTest, OuterOptionsAreSkipped) {
+    TestPacket& p = outer(sealed(*peer0, 1, sized(60)), 0, {.ip_options = Bytes(8, 1)});
+    run(stage, {&p});
+    expect_kept(p);
+    EXPECT_EQ(p.bytes(), sized(60));
+}
+
+TEST_F(EspInTest, AReplayInOneBurst) {
+    TestPacket& a = arrival(5, sized(60));
+    TestPacket& again = arrival(5, sized(60));
+    TestPacket& b = arrival(6, sized(61));
+    run(stage, {&a, &again, &b});
+    EXPECT_EQ(all(batch), (Packets{&a.mbuf, &b.mbuf}));
+    expect_dropped(again, Drop::esp_replayed);
+    EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), 2u);
+    EXPECT_EQ((*counters.tunnel_rx)[0].bytes.read(), 121u);
+    EXPECT_EQ(in0->counters().failures(), 0u);
+}
+
+TEST_F(EspInTest, AReplayInALaterBurst) {
+    run(stage, {&arrival(5, sized(60))});
+    ASSERT_EQ(batch.size(), 1);
+    TestPacket& again = arrival(5, sized(60));
+    const Bytes before = again.bytes();
+    run(stage, {&again});
+    EXPECT_TRUE(batch.empty());
+    expect_dropped(again, Drop::esp_replayed);
+    EXPECT_EQ(again.bytes(), before) << "refused before the cipher";
+}
+
+TEST_F(EspInTest, LeftOfTheWindow) {
+    run(stage, {&arrival(5000, sized(60))});
+    TestPacket& oldest = arrival(5000 - 1023, sized(60));
+    TestPacket& too_old = arrival(5000 - 1024, sized(60));
+    run(stage, {&oldest, &too_old});
+    EXPECT_EQ(all(batch), Packets{&oldest.mbuf});
+    expect_dropped(too_old, Drop::esp_replayed);
+}
+
+TEST_F(EspInTest, NumberZeroIsNeverSent) { expect_drop(arrival(0, sized(60)), Drop::esp_replayed); }
+
+TEST_F(EspInTest, AnyChangedByteFailsAndLeavesTheWindowAlone) {
+    const Bytes good = sealed(*peer0, 9, sized(60));
+    std::uint64_t failures = 0;
+    for (std::size_t at = 4; at < good.size(); ++at) {  // the SPI finds another SA
+        Bytes bad = good;
+        bad[at] ^= 0x10;
+        run(stage, {&outer(bad)});
+        EXPECT_TRUE(batch.empty()) << at;
+        EXPECT_EQ(drops(Drop::esp_auth_failed), ++failures) << at;
+    }
+    EXPECT_EQ(in0->counters().failures(), failures);
+    EXPECT_EQ(in0->replay().highest(), 0u);
+    clear_lists();
+    TestPacket& p = outer(good);
+    run(stage, {&p});
+    EXPECT_EQ(all(batch), Packets{&p.mbuf}) << "a forgery must not use the number up";
+    EXPECT_EQ(p.bytes(), sized(60));
+}
+
+TEST_F(EspInTest, BadPaddingIsAuthenticSoItsNumberIsUsed) {
+    Bytes plaintext = sized(20);
+    plaintext.insert(plaintext.end(), {1, 9, 2, 4});
+    expect_drop(outer(sealed_raw(3, plaintext)), Drop::esp_bad_padding);
+    EXPECT_TRUE(seen(3));
+    EXPECT_EQ(in0->counters().failures(), 1u);
+}
+TEST_F(EspInTest, PaddingLongerThanThePacket) {
+    expect_drop(outer(sealed_raw(3, {1, 2, 200, 4})), Drop::esp_bad_padding);
+}
+TEST_F(EspInTest, DummyPacketsEndSilently) {
+    expect_drop(outer(sealed(*peer0, 3, test::filler(40), kNextHeaderDummy)), Drop::esp_dummy);
+    EXPECT_TRUE(seen(3));
+    EXPECT_EQ(in0->counters().failures(), 0u);
+}
+TEST_F(EspInTest, ADummyThatIsReplayedIsAReplay) {
+    TestPacket& a = outer(sealed(*peer0, 3, test::filler(40), kNextHeaderDummy));
+    TestPacket& b = outer(sealed(*peer0, 3, test::filler(40), kNextHeaderDummy));
+    run(stage, {&a, &b});
+    EXPECT_EQ(drops(Drop::esp_dummy), 1u);
+    EXPECT_EQ(drops(Drop::esp_replayed), 1u);
+}
+
+TEST_F(EspInTest, TheInnerPacketMustBeWhatTheTrailerSays) {
+    const Bytes v4 = sized(60);
+    const Bytes v6 = test::udp_packet({.src = "fd10:20::1", .dst = "fd10:10::10"});
+    Bytes version5 = v4;
+    version5[0] = 0x55;
+    std::uint64_t seq = 0;
+    run(stage, {&outer(sealed(*peer0, ++seq, v4, kNextHeaderIpv6))});
+    run(stage, {&outer(sealed(*peer0, ++seq, v6, kNextHeaderIpv4))});
+    run(stage, {&outer(sealed(*peer0, ++seq, version5, kNextHeaderIpv4))});
+    run(stage, {&outer(sealed(*peer0, ++seq, v4, 6))});
+    run(stage, {&outer(sealed(*peer0, ++seq, {}, kNextHeaderIpv4))});
+    EXPECT_TRUE(batch.empty());
+    EXPECT_EQ(drops(Drop::esp_inner_not_ip), seq);
+    EXPECT_EQ(all_drops(), seq);
+    EXPECT_TRUE(seen(1) && seen(5));
+}
+
+TEST_F(EspInTest, NoSa) {
+    Bytes esp = sealed(*peer0, 1, sized(60));
+    esp[3] ^= 0x40;
+    expect_drop(outer(esp), Drop::esp_no_sa);
+}
+TEST_F(EspInTest, SpiZero) {
+    Bytes esp = sealed(*peer0, 1, sized(60));
+    std::fill_n(esp.begin(), 4, std::uint8_t{0});
+    expect_drop(outer(esp), Drop::esp_no_sa);
+}
+TEST_F(EspInTest, WrongPeer) { expect_drop(outer(sealed(*peer0, 1, sized(60)), 1), Drop::esp_wrong_peer); }
+TEST_F(EspInTest, WrongLocalAddress) {
+    config.tunnels[0].local = test::ip4("203.0.113.5");
+    expect_drop(arrival(1, sized(60)), Drop::esp_wrong_peer);
+    EXPECT_FALSE(seen(1));
+}
+TEST_F(EspInTest, OuterIpv6IsNoPeer) {
+    TestPacket& p = parsed(test::ip_packet({.src = "fd10:20::1", .dst = "fd10:10::1"}, 50, sealed(*peer0, 1, sized(60))));
+    expect_drop(p, Drop::esp_wrong_peer);
+}
+TEST_F(EspInTest, Fragments) {
+    for (const unsigned field : {0x2000u, 0x2005u, 0x0005u}) {
+        run(stage, {&outer(sealed(*peer0, 1, sized(60)), 0, {.fragment = static_cast<std::uint16_t>(field)})});
+        EXPECT_TRUE(batch.empty());
+    }
+    EXPECT_EQ(drops(Drop::fragment_unsupported), 3u);
+    EXPECT_EQ(all_drops(), 3u);
+}
+TEST_F(EspInTest, EveryLength) {
+    const Bytes whole = sealed(*peer0, 1, sized(22));
+    for (std::size_t length = kEspHeaderLen; length < whole.size(); ++length) {
+        run(stage, {&outer(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length)))});
+        EXPECT_TRUE(batch.empty()) << length;
+        clear_lists();
+    }
+    EXPECT_EQ(drops(Drop::esp_bad_length) + drops(Drop::esp_auth_failed), whole.size() - kEspHeaderLen);
+    EXPECT_GE(drops(Drop::esp_bad_length), kEspMinLen - kEspHeaderLen);
+    EXPECT_FALSE(seen(1));
+}
+
+TEST_F(EspInTest, MixedSasWithFailuresInBetween) {
+    TestPacket& a = arrival(1, sized(60));
+    TestPacket& b = arrival1(1, sized(61));
+    Bytes forged = sealed(*peer0, 2, sized(62));
+    forged.back() ^= 1;
+    TestPacket& bad = outer(forged);
+    TestPacket& c = arrival(3, sized(63));
+    TestPacket& dummy = outer(sealed(*peer0, 4, test::filler(40), kNextHeaderDummy));
+    TestPacket& again = arrival(1, sized(60));
+    TestPacket& d = arrival(5, sized(64));
+    Bytes unknown = sealed(*peer0, 6, sized(65));
+    unknown[0] ^= 1;
+    TestPacket& stray = outer(unknown);
+    TestPacket& e = arrival1(2, sized(66));
+    TestPacket& f = arrival1(3, sized(67));
+    run(stage, {&a, &b, &bad, &c, &dummy, &again, &d, &stray, &e, &f});
+    EXPECT_EQ(all(batch), (Packets{&a.mbuf, &b.mbuf, &c.mbuf, &d.mbuf, &e.mbuf, &f.mbuf}));
+    std::size_t size = 60;
+    for (TestPacket* p : {&a, &b}) {
+        EXPECT_EQ(p->bytes(), sized(size++));
+    }
+    EXPECT_EQ(c.bytes(), sized(63));
+    EXPECT_EQ(d.bytes(), sized(64));
+    EXPECT_EQ(e.bytes(), sized(66));
+    EXPECT_EQ(f.bytes(), sized(67));
+    EXPECT_EQ(b.meta().tunnel, 1);
+    EXPECT_EQ(c.meta().tunnel, 0);
+    EXPECT_EQ(f.meta().tunnel, 1);
+    EXPECT_EQ(ctx.dropped.size(), 4);
+    EXPECT_EQ(drops(Drop::esp_auth_failed), 1u);
+    EXPECT_EQ(drops(Drop::esp_dummy), 1u);
+    EXPECT_EQ(drops(Drop::esp_replayed), 1u);
+    EXPECT_EQ(drops(Drop::esp_no_sa), 1u);
+    EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), 3u);
+    EXPECT_EQ((*counters.tunnel_rx)[1].packets.read(), 3u);
+}
+
+TEST_F(EspInTest, AWholeBurstInReverse) {
+    batch.clear();
+    std::vector<TestPacket*> in;
+    for (unsigned i = 0; i < kBurst; ++i) {
+        in.push_back(&arrival(kBurst - i, sized(20 + i)));
+        batch.push(&in.back()->mbuf);
+    }
+    stage.process(ctx, batch);
+    ASSERT_EQ(batch.size(), kBurst);
+    for (unsigned i = 0; i < kBurst; ++i) {
+        EXPECT_EQ(batch[static_cast<std::uint16_t>(i)], &in[i]->mbuf);
+        EXPECT_EQ(in[i]->bytes(), sized(20 + i));
+    }
+}
+
+}  // namespace
+}  // namespace twinspan

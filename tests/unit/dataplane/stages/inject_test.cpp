@@ -1,0 +1,138 @@
+#include "dataplane/stages/inject.hpp"
+
+#include "dataplane/packet/pipeline.hpp"
+#include "tests/support/stage_test.hpp"
+
+namespace twinspan {
+namespace {
+
+using test::Bytes;
+using test::TestPacket;
+
+static_assert(Stage<InjectFrame> && Stage<InjectIntoTunnel>);
+
+struct InjectTest : test::StageTest {
+    TestPacket& on(std::uint16_t netdev, const Bytes& bytes) {
+        TestPacket& p = packet(bytes);
+        p.meta().netdev = netdev;
+        return p;
+    }
+    static Bytes frame(const Bytes& inside, std::span<const VlanTag> tags = {}) {
+        return test::ethernet_frame(kMsee1Mac, kOurPriMac, tags, inside);
+    }
+    static Bytes to(const char* dst) {
+        const bool v6 = std::string{dst}.contains(':');
+        return test::udp_packet({.src = v6 ? "fd10:10::10" : "203.0.113.1", .dst = dst, .payload = test::filler(10)});
+    }
+    void expect_sent(TestPacket& p, std::uint16_t port, std::uint16_t leg, const Bytes& bytes) {
+        run(stage, {&p});
+        EXPECT_TRUE(batch.empty());
+        EXPECT_EQ(all(ctx.transmit[port]), Packets{&p.mbuf});
+        EXPECT_EQ(p.bytes(), bytes);
+        EXPECT_EQ(counters.leg_tx[leg].packets.read(), 1u);
+        EXPECT_EQ(counters.leg_tx[leg].bytes.read(), bytes.size());
+        EXPECT_EQ(all_drops(), 0u);
+    }
+    void expect_drop(TestPacket& p, Drop reason) {
+        run(stage, {&p});
+        EXPECT_TRUE(batch.empty());
+        expect_dropped(p, reason);
+        for (auto& list : ctx.transmit) {
+            EXPECT_TRUE(list.empty());
+        }
+    }
+    static constexpr std::array<VlanTag, 1> kTag{VlanTag{kEtherTypeVlan, to_be16(300)}};
+    static constexpr std::array<VlanTag, 2> kQinQ{VlanTag{kEtherTypeQinQ, to_be16(100)}, VlanTag{kEtherTypeVlan, to_be16(200)}};
+    InjectFrame stage;
+    InjectIntoTunnel into;
+};
+
+TEST_F(InjectTest, UntaggedLeg) { expect_sent(on(kLanTap, frame(to("10.10.0.10"))), kLanPort, kLan, frame(to("10.10.0.10"))); }
+TEST_F(InjectTest, TaggedLeg) {
+    expect_sent(on(kMsftPriTap, frame(to("203.0.113.2"))), kPriPort, kMsftPri, frame(to("203.0.113.2"), kTag));
+}
+TEST_F(InjectTest, QinQLeg) {
+    config.legs[kPubSec].tag_count = 2;
+    config.legs[kPubSec].tags = kQinQ;
+    expect_sent(on(kPubSecTap, frame(to("192.0.2.6"))), kSecPort, kPubSec, frame(to("192.0.2.6"), kQinQ));
+}
+TEST_F(InjectTest, WhatIsNoIpPasses) {
+    Bytes arp = frame(test::filler(28));
+    arp[12] = 0x08;
+    arp[13] = 0x06;
+    Bytes tagged = frame(test::filler(28), kTag);
+    tagged[16] = 0x08;
+    tagged[17] = 0x06;
+    expect_sent(on(kMsftPriTap, arp), kPriPort, kMsftPri, tagged);
+}
+TEST_F(InjectTest, EncryptIsGuarded4) { expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"))), Drop::encrypt_required); }
+TEST_F(InjectTest, EncryptIsGuarded6) { expect_drop(on(kMsftPriTap, frame(to("fd10:20::9"))), Drop::encrypt_required); }
+TEST_F(InjectTest, EncryptIsGuardedWhenTheTunnelsAreDown) { expect_drop(on(kMsftPriTap, frame(to("10.23.0.9"))), Drop::encrypt_required); }
+TEST_F(InjectTest, TheGuardIsNotFooledByTags) { expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"), kTag)), Drop::inject_bad_packet); }
+TEST_F(InjectTest, TheGuardIsNotFooledByOuterTags) { expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"), kQinQ)), Drop::inject_bad_packet); }
+TEST_F(InjectTest, Plain6Passes) { expect_sent(on(kLanTap, frame(to("fd10:10::9"))), kLanPort, kLan, frame(to("fd10:10::9"))); }
+TEST_F(InjectTest, LegDown) {
+    config.legs[kMsftPri].up = false;
+    expect_drop(on(kMsftPriTap, frame(to("203.0.113.2"))), Drop::link_down);
+}
+TEST_F(InjectTest, ShorterThanAHeader) { expect_drop(on(kMsftPriTap, Bytes(13)), Drop::inject_bad_packet); }
+TEST_F(InjectTest, AHeaderAlone) {
+    const Bytes bare = frame({});
+    expect_sent(on(kLanTap, bare), kLanPort, kLan, bare);
+}
+TEST_F(InjectTest, NoHeadroom) {
+    TestPacket& p = on(kMsftPriTap, frame(to("203.0.113.2")));
+    p.mbuf.data_off = 3;
+    std::ranges::copy(frame(to("203.0.113.2")), rte_pktmbuf_mtod(&p.mbuf, std::uint8_t*));
+    expect_drop(p, Drop::no_headroom);
+}
+TEST_F(InjectTest, SomePassAndSomeDoNot) {
+    TestPacket& a = on(kMsftPriTap, frame(to("203.0.113.2")));
+    TestPacket& bad = on(kMsftPriTap, frame(to("10.20.0.9")));
+    TestPacket& b = on(kLanTap, frame(to("10.10.0.10")));
+    run(stage, {&a, &bad, &b});
+    EXPECT_EQ(all(ctx.transmit[kPriPort]), Packets{&a.mbuf});
+    EXPECT_EQ(all(ctx.transmit[kLanPort]), Packets{&b.mbuf});
+    expect_dropped(bad, Drop::encrypt_required);
+}
+
+TEST_F(InjectTest, IntoItsTunnel) {
+    for (const char* dst : {"10.20.0.9", "fd10:20::9"}) {
+        TestPacket& p = on(kTun1, to(dst));
+        p.meta().flags = 0xff;
+        run(into, {&p});
+        expect_kept(p);
+        EXPECT_EQ(p.bytes(), to(dst));
+        EXPECT_EQ(p.meta().tunnel, 1);
+        EXPECT_EQ(p.meta().zone, Zone::self);
+        EXPECT_EQ(p.meta().flags, meta_flag::kInjected);
+        EXPECT_EQ(p.meta().rx_leg, kNone);
+        EXPECT_EQ(p.meta().l3_length, to(dst).size());
+    }
+}
+TEST_F(InjectTest, IntoATunnelUpToItsMtu) {
+    auto sized = [](std::size_t bytes) { return test::udp_packet({.dst = "10.20.0.9", .payload = test::filler(bytes - 28)}); };
+    TestPacket& fits = on(kTun0, sized(1446));
+    TestPacket& too_long = on(kTun0, sized(1447));
+    run(into, {&too_long, &fits});
+    EXPECT_EQ(all(batch), Packets{&fits.mbuf});
+    expect_dropped(too_long, Drop::too_big);
+}
+TEST_F(InjectTest, IntoATunnelThatIsDown) {
+    config.tunnels[0].up = false;
+    TestPacket& p = on(kTun0, to("10.20.0.9"));
+    run(into, {&p});
+    expect_dropped(p, Drop::tunnel_down);
+}
+TEST_F(InjectTest, IntoATunnelOnlyIp) {
+    for (const Bytes& bad : {Bytes{}, test::filler(60), Bytes(19, 0x45)}) {
+        clear_lists();
+        run(into, {&on(kTun0, bad)});
+        EXPECT_TRUE(batch.empty());
+    }
+    EXPECT_EQ(drops(Drop::inject_bad_packet), 3u);
+    EXPECT_EQ(all_drops(), 3u);
+}
+
+}  // namespace
+}  // namespace twinspan
