@@ -63,11 +63,12 @@ std::expected<Config, std::vector<ConfigError>> parse_config(std::string_view te
 
 std::expected<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& path) {
     Diagnostics diagnostics{path.string()};
-    std::ifstream in{path, std::ios::binary};
-    std::string text(kLargestFileBytes + 1, '\0');
     errno = 0;
-    if (!in || !(in.read(text.data(), static_cast<std::streamsize>(text.size())), in.eof())) {
-        const std::string reason = in || errno == 0 ? "longer than 16 MiB" : std::strerror(errno);
+    std::ifstream in{path, std::ios::binary};
+    std::string text(in ? kLargestFileBytes + 1 : 0, '\0');
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    if (text.empty() || !in.eof()) {
+        const std::string reason = errno == 0 ? "longer than 16 MiB" : std::strerror(errno);
         diagnostics.add(SourcePosition{}, "cannot read the file (" + reason + "), expected a configuration");
         return std::unexpected(diagnostics.take());
     }

@@ -42,7 +42,7 @@ std::string suggestion(std::string_view word, schema::Keys candidates) {
     return best.empty() ? "" : "; did you mean '" + std::string{best} + "'?";
 }
 
-// Calls `entry` for each pair whose key is a word that was not there before.
+// Calls `entry` for each pair with a value, whose key is a word that was not there before.
 template <class Entry>
 void walk_map(Diagnostics& diagnostics, const YAML::Node& map, Entry entry) {
     std::map<std::string, SourcePosition> seen;
@@ -55,6 +55,10 @@ void walk_map(Diagnostics& diagnostics, const YAML::Node& map, Entry entry) {
         if (!is_new) {
             diagnostics.add(pair.first, "found key " + quoted(before->first) + " again, expected it once (first at line " +
                                             std::to_string(before->second.line) + ")");
+            continue;
+        }
+        if (pair.second.IsNull()) {  // has no position of its own
+            diagnostics.add(pair.first, "found nothing behind key " + quoted(before->first) + ", expected a value");
             continue;
         }
         entry(pair.first, pair.second);
@@ -133,6 +137,11 @@ MapReader::MapReader(Diagnostics& diagnostics, const YAML::Node& node, schema::K
         diagnostics.unexpected(node, "a mapping with the keys " + join(known));
         return;
     }
+    for (const auto& pair : node) {
+        if (pair.first.IsScalar() && pair.second.IsNull()) {
+            empty_.push_back(pair.first.Scalar());
+        }
+    }
     walk_map(diagnostics, node, [&](const YAML::Node& key, const YAML::Node& value) {
         if (std::ranges::find(known, key.Scalar()) == known.end()) {
             diagnostics.add(key, "found unknown key " + quoted(key.Scalar()) + ", expected one of " + join(known) +
@@ -154,7 +163,7 @@ std::optional<YAML::Node> MapReader::find(std::string_view key) const {
 
 std::optional<YAML::Node> MapReader::require(std::string_view key, std::string_view expected) const {
     auto node = find(key);
-    if (!node && is_map_) {
+    if (!node && is_map_ && std::ranges::find(empty_, key) == empty_.end()) {
         diagnostics_->add(at_, "found no key '" + std::string{key} + "', expected " + std::string{expected});
     }
     return node;

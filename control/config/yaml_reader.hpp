@@ -115,6 +115,7 @@ private:
     SourcePosition at_;
     bool is_map_ = false;
     std::vector<std::pair<std::string, YAML::Node>> entries_;
+    std::vector<std::string> empty_;  // keys without a value: reported already
 };
 
 }  // namespace twinspan

@@ -16,7 +16,7 @@ constexpr std::size_t kGap = 2;
 constexpr std::size_t kNarrowest = 4;  // a text is not cut below this
 
 bool is_number(Format format) {
-    return format == Format::count || format == Format::bytes || format == Format::percent || format == Format::seconds;
+    return format == Format::integer || format == Format::count || format == Format::bytes || format == Format::percent || format == Format::seconds;
 }
 
 // Characters, not bytes: continuation bytes of UTF-8 take no room.
@@ -77,6 +77,7 @@ std::string number(const json& value, Format format, bool compact) {
         case Format::hex:
             std::snprintf(buffer.data(), buffer.size(), "0x%llx", static_cast<unsigned long long>(n));
             return buffer.data();
+        case Format::integer: return std::to_string(n);
         case Format::bytes: return human_bytes(n);
         case Format::seconds: return human_seconds(n);
         default: return compact ? shortened(n) : with_thousands(n);

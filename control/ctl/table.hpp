@@ -14,6 +14,7 @@ namespace twinspan::ctl {
 
 enum class Format : std::uint8_t {
     text,
+    integer,  // 1500
     count,    // 1,234,567; in a table that would be too wide 1.23M
     bytes,    // 1.23 MB
     hex,      // 0x1001

@@ -12,27 +12,30 @@ namespace {
 using nlohmann::json;
 
 constexpr Column kPorts[] = {
-    {"port", "name"}, {"netdev", "netdev"}, {"link", "link"}, {"mac", "mac"}, {"mtu", "mtu", Format::count},
-    {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
+    {"port", "name"}, {"netdev", "netdev"}, {"link", "link"}, {"mac", "mac"}, {"mtu", "mtu", Format::integer}, {"device", "device"},
+};
+constexpr Column kPortCounters[] = {
+    {"port", "name"}, {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
     {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
-    {"missed", "rx_missed", Format::count}, {"errors", "errors", Format::count},
+    {"rx missed", "rx_missed", Format::count}, {"rx errors", "rx_errors", Format::count}, {"tx errors", "tx_errors", Format::count},
 };
 constexpr Column kLegs[] = {
-    {"leg", "name"}, {"peering", "peering"}, {"port", "port"}, {"vlan", "vlan", Format::text, Empty::hide}, {"state", "state"},
-    {"addresses", "addresses", Format::list},
-    {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
+    {"leg", "name"}, {"peering", "peering"}, {"link", "link", Format::text, Empty::hide}, {"port", "port"},
+    {"vlan", "vlan", Format::text, Empty::hide}, {"state", "state"}, {"addresses", "addresses"},
+};
+constexpr Column kLegCounters[] = {
+    {"leg", "name"}, {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
     {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
 };
 constexpr Column kTunnels[] = {
-    {"tunnel", "name"}, {"local", "local"}, {"remote", "remote"}, {"state", "state"},
-    {"spi out", "spi_out", Format::hex}, {"spi in", "spi_in", Format::hex}, {"mtu", "inner_mtu", Format::count},
+    {"tunnel", "name"}, {"if-id", "if_id", Format::integer}, {"link", "link", Format::text, Empty::hide}, {"local", "local"},
+    {"remote", "remote"}, {"state", "state"}, {"suite", "suite"}, {"mtu", "inner_mtu", Format::integer}, {"mss", "mss4", Format::integer},
+};
+constexpr Column kTunnelCounters[] = {
+    {"tunnel", "name"}, {"spi out", "spi_out", Format::hex}, {"spi in", "spi_in", Format::hex},
+    {"sequence", "sequence", Format::count}, {"reserved", "reserved_until", Format::count},
     {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
     {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
-};
-constexpr Column kTunnelKeys[] = {
-    {"tunnel", "name"}, {"if-id", "if_id", Format::count}, {"link", "link", Format::text, Empty::hide}, {"suite", "suite"},
-    {"sequence", "sequence", Format::count}, {"reserved until", "reserved_until", Format::count}, {"mss", "mss4", Format::count},
-    {"not up because", "reason", Format::text, Empty::hide},
 };
 constexpr Column kGroups[] = {
     {"group", "id"}, {"member", "egress"}, {"state", "state"}, {"weight", "weight", Format::count},
@@ -46,7 +49,9 @@ constexpr Column kNeighbours[] = {{"address", "address"}, {"netdev", "netdev"}, 
 constexpr Column kPools[] = {
     {"peering", "peering"}, {"addresses", "addresses", Format::list}, {"ports", "ports"}, {"sessions", "sessions", Format::count},
     {"tcp", "by_protocol.tcp", Format::count}, {"udp", "by_protocol.udp", Format::count}, {"icmp", "by_protocol.icmp", Format::count},
-    {"created", "created", Format::count}, {"expired", "expired", Format::count},
+};
+constexpr Column kPoolCounters[] = {
+    {"peering", "peering"}, {"created", "created", Format::count}, {"expired", "expired", Format::count},
     {"no port", "ports_exhausted", Format::count}, {"no room", "sessions_exhausted", Format::count},
 };
 constexpr Column kSessions[] = {
@@ -84,15 +89,19 @@ std::string table(std::span<const Column> columns, const json& rows, std::string
     return rows.is_array() && !rows.empty() ? render(columns, rows) : std::string{none} + '\n';
 }
 
-std::string ports(json data) {
-    for (json& row : data) {
-        row["errors"] = count_at(row, "rx_errors") + count_at(row, "tx_errors");
-    }
-    return table(kPorts, data, "no ports");
+// What the things are, then what they counted.
+std::string two_tables(std::span<const Column> what, std::span<const Column> counters, const json& rows, std::string_view none) {
+    return rows.empty() ? std::string{none} + '\n' : render(what, rows) + '\n' + render(counters, rows);
 }
 
 std::string tunnels(const json& data) {
-    return data.empty() ? "no tunnels\n" : render(kTunnels, data) + '\n' + render(kTunnelKeys, data);
+    std::string out = two_tables(kTunnels, kTunnelCounters, data, "no tunnels");
+    constexpr Column kReasons[] = {{"tunnel", "name"}, {"not up because", "reason"}};
+    json down = json::array();
+    std::ranges::copy_if(data, std::back_inserter(down), [](const json& row) {
+        return row.contains("reason") && row["reason"].is_string() && row["reason"] != "";
+    });
+    return out + (down.empty() ? "" : '\n' + render(kReasons, down));
 }
 
 // One line for each member; the group's number stands on the first.
@@ -102,7 +111,10 @@ std::string groups(const json& data) {
         const double all = number_at(group, "buckets");
         bool first = true;
         for (json member : list_at(group, "members")) {
-            member["id"] = first ? group.value("id", json{}) : json{""};
+            if (!member.is_object()) {
+                continue;
+            }
+            member["id"] = first ? group.value("id", json{}) : json("");
             member["share"] = all > 0 ? 100 * number_at(member, "buckets") / all : 0;
             rows.push_back(std::move(member));
             first = false;
@@ -111,18 +123,27 @@ std::string groups(const json& data) {
     return table(kGroups, rows, "no groups");
 }
 
-// One line for each next hop.
-std::string routes(const json& data) {
+// One line for each item of the list at `key`; what else the row holds stands on the first.
+json one_row_each(const json& data, const char* key) {
     json rows = json::array();
-    for (json route : data) {
-        const json via = list_at(route, "via");
-        route["via"] = via.empty() ? json{""} : via[0];
-        rows.push_back(std::move(route));
-        for (std::size_t i = 1; i < via.size(); ++i) {
-            rows.push_back({{"prefix", ""}, {"kind", ""}, {"encrypt", ""}, {"via", via[i]}, {"note", ""}});
+    for (const json& whole : data) {
+        const json items = list_at(whole, key);
+        json row = whole;
+        row[key] = items.empty() ? json("") : items[0];
+        rows.push_back(row);
+        for (auto& [name, value] : row.items()) {
+            value = "";
+        }
+        for (std::size_t i = 1; i < items.size(); ++i) {
+            row[key] = items[i];
+            rows.push_back(row);
         }
     }
-    return table(kRoutes, rows, "no routes");
+    return rows;
+}
+
+std::string legs(const json& data) {
+    return data.empty() ? "no legs\n" : render(kLegs, one_row_each(data, "addresses")) + '\n' + render(kLegCounters, data);
 }
 
 std::string nat(const json& data) {
@@ -131,7 +152,7 @@ std::string nat(const json& data) {
     for (const json& pool : pools) {
         used += count_at(pool, "sessions");
     }
-    return table(kPools, pools, "no pools") + '\n' + table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' +
+    return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' + table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' +
            with_thousands(used) + " of " + with_thousands(count_at(data, "capacity")) + " sessions, " +
            human_bytes(count_at(data, "memory_bytes")) + '\n';
 }
@@ -155,7 +176,8 @@ std::string accounting(const json& data) {
     json total = data;
     total["name"] = "all workers";
     rows.push_back(total);
-    const bool exact = data.value("exact", false);
+    const auto found = data.find("exact");
+    const bool exact = found != data.end() && *found == json(true);
     return render(kAccounting, rows) + "\nrx + injected + generated " + (exact ? "=" : "differs from") + " tx + punted + drops\n";
 }
 
@@ -165,11 +187,11 @@ struct View {
     std::string (*show)(const json&);
 };
 constexpr auto kViews = std::to_array<View>({
-    {"ports", true, [](const json& d) { return ports(d); }},
-    {"legs", true, [](const json& d) { return table(kLegs, d, "no legs"); }},
+    {"ports", true, [](const json& d) { return two_tables(kPorts, kPortCounters, d, "no ports"); }},
+    {"legs", true, legs},
     {"tunnels", true, tunnels},
     {"groups", true, groups},
-    {"routes", true, routes},
+    {"routes", true, [](const json& d) { return table(kRoutes, one_row_each(d, "via"), "no routes"); }},
     {"neighbours", true, [](const json& d) { return table(kNeighbours, d, "no neighbours"); }},
     {"nat", false, nat},
     {"drops", true, drops},

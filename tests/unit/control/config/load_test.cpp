@@ -1,0 +1,166 @@
+// Good files become the structs that they describe.
+#include "control/config/load.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <sstream>
+
+namespace twinspan {
+namespace {
+
+std::string vector_text(const std::string& name) {
+    std::ifstream in{std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/" + name};
+    std::ostringstream text;
+    text << in.rdbuf();
+    return text.str();
+}
+
+Config good(const std::string& name) {
+    auto config = parse_config(vector_text(name), "/etc/twinspan/" + name);
+    if (!config) {
+        for (const ConfigError& error : config.error()) {
+            ADD_FAILURE() << to_string(error);
+        }
+        return {};
+    }
+    return *config;
+}
+
+InterfaceAddress4 at4(std::string_view text) { return parse_interface_address4(text).value(); }
+
+TEST(LoadConfig, ReadsTheSiteOfTheLab) {
+    const Config config = good("nva.yaml");
+    EXPECT_EQ(config.name, "nva");
+    EXPECT_EQ(config.role, Role::on_premises);
+    EXPECT_FALSE(config.dpdk.hugepages);
+    EXPECT_EQ(config.dpdk.memory_mib, 1024u);
+    EXPECT_EQ(config.dpdk.buffers, 32768u);
+    EXPECT_EQ(config.workers.count, 1);
+    ASSERT_EQ(config.ports.size(), 3u);
+    EXPECT_EQ(config.ports[2].device, "net_af_packet2,iface=sec0");
+    ASSERT_TRUE(config.circuit);
+    EXPECT_EQ(config.circuit->bandwidth_bps, 10'000'000'000u);
+    ASSERT_EQ(config.legs.size(), 7u);
+    const std::vector<std::string> netdevs = {"lan", "prv-pri", "prv-sec", "pub-pri", "pub-sec", "msft-pri", "msft-sec"};
+    for (std::size_t i = 0; i < netdevs.size(); ++i) {
+        EXPECT_EQ(config.legs[i].netdev, netdevs[i]);
+    }
+    const LegConfig& leg = config.legs[6];
+    EXPECT_EQ(leg.zone, Zone::microsoft_peering);
+    EXPECT_EQ(leg.link, Link::secondary);
+    EXPECT_EQ(leg.port, "secondary");
+    EXPECT_EQ(leg.tag_count, 1);
+    EXPECT_EQ(leg.tags[0].tpid, kEtherTypeVlan);
+    EXPECT_EQ(leg.tags[0].tci.host(), 300);
+    EXPECT_EQ(leg.addresses4, std::vector{at4("203.0.113.5/30")});
+    EXPECT_EQ(config.legs[0].tag_count, 0);
+    ASSERT_EQ(config.legs[0].addresses6.size(), 1u);
+    EXPECT_EQ(to_string(config.legs[0].addresses6[0]), "fd10:10::1/64");
+    EXPECT_EQ(to_string(config.legs[0].addresses6[0].network()), "fd10:10::/64");
+    EXPECT_EQ(config.state_dir, "/var/lib/twinspan/nva");
+}
+
+TEST(LoadConfig, ReadsPoolsTunnelsAndPrefixesOfTheLab) {
+    const Config config = good("nva.yaml");
+    ASSERT_EQ(config.pools.size(), 2u);
+    EXPECT_EQ(config.pools[0].zone, Zone::public_peering);
+    ASSERT_EQ(config.pools[1].ranges.size(), 1u);
+    EXPECT_EQ(to_string(config.pools[1].ranges[0].first), "198.51.100.0");
+    EXPECT_EQ(to_string(config.pools[1].ranges[0].last), "198.51.100.15");
+    EXPECT_EQ(config.pools[1].first_port, 1024);
+    EXPECT_EQ(config.pools[1].last_port, 65535);
+    EXPECT_EQ(config.pools[1].timeouts.tcp_established, 7440u);
+    EXPECT_EQ(config.nat_sessions(), 131072u);
+    ASSERT_EQ(config.accept.size(), 1u);
+    EXPECT_EQ(config.accept[0].zone, Zone::microsoft_peering);
+    EXPECT_EQ(to_string(config.accept[0].prefixes4[1]), "20.51.0.0/29");
+    ASSERT_EQ(config.tunnels.size(), 2u);
+    const TunnelConfig& tunnel = config.tunnels[1];
+    EXPECT_EQ(tunnel.name, "azure-1");
+    EXPECT_EQ(tunnel.if_id, 2u);
+    EXPECT_EQ(tunnel.link, Link::secondary);
+    EXPECT_EQ(tunnel.leg, 6u);
+    EXPECT_EQ(to_string(tunnel.local), "203.0.113.5");
+    EXPECT_EQ(to_string(tunnel.remote), "20.51.0.5");
+    EXPECT_EQ(tunnel.sa_file, "/etc/twinspan/azure-1.sa.yaml") << "relative to the file's folder";
+    EXPECT_TRUE(tunnel.netdev);
+    EXPECT_EQ(to_string(config.encrypt4.at(0)), "10.20.0.0/16");
+    EXPECT_EQ(to_string(config.encrypt6.at(0)), "fd10:20::/64");
+}
+
+TEST(LoadConfig, ReadsTheAzureEndOfTheLab) {
+    const Config config = good("azgw.yaml");
+    EXPECT_EQ(config.role, Role::azure);
+    EXPECT_FALSE(config.circuit);
+    ASSERT_EQ(config.legs.size(), 2u);
+    EXPECT_EQ(config.legs[0].netdev, "lan") << "peerings in the order of the reference page";
+    EXPECT_EQ(config.legs[1].netdev, "inet");
+    EXPECT_EQ(config.legs[1].addresses4.size(), 2u);
+    EXPECT_EQ(config.tunnels.at(1).leg, 1u);
+    EXPECT_EQ(config.tunnels.at(1).link, Link::none);
+    EXPECT_EQ(config.state_dir, "/var/lib/twinspan/azgw");
+    EXPECT_EQ(config.nat_sessions(), 0u);
+}
+
+TEST(LoadConfig, ReadsEveryKey) {
+    const Config config = good("every-key.yaml");
+    EXPECT_EQ(config.dpdk.memory_mib, 2048u);
+    EXPECT_EQ(config.dpdk.buffers, 65536u);
+    EXPECT_EQ(config.dpdk.args, std::vector<std::string>{"--no-telemetry"});
+    EXPECT_EQ(config.workers.count, 2);
+    EXPECT_EQ(config.workers.idle, IdlePolicy::poll);
+    EXPECT_EQ(config.workers.cpus, (std::vector<unsigned>{2, 3}));
+    EXPECT_EQ(config.limits.punt_pps, 20000u);
+    EXPECT_EQ(config.limits.icmp_errors_pps, 500u);
+    EXPECT_EQ(config.limits.routes_ipv4, 200000u);
+    EXPECT_EQ(config.limits.routes_ipv6, 65536u);
+    EXPECT_EQ(config.ports.at(0).mtu, 9000);
+    EXPECT_EQ(config.circuit->bandwidth_bps, 500'000'000u);
+    EXPECT_EQ(config.legs.at(0).mtu, 9000) << "the port's";
+    EXPECT_EQ(config.legs.at(1).netdev, "guests");
+    EXPECT_EQ(config.legs.at(1).mtu, 1400);
+    const LegConfig& qinq = config.legs.at(2);
+    EXPECT_EQ(qinq.tag_count, 2);
+    EXPECT_EQ(qinq.tags[0].tpid, kEtherTypeQinQ);
+    EXPECT_EQ(qinq.tags[0].tci.host(), 10);
+    EXPECT_EQ(qinq.tags[1].tpid, kEtherTypeVlan);
+    EXPECT_EQ(qinq.tags[1].tci.host(), 100);
+    const PoolConfig& pool = config.pools.at(0);
+    ASSERT_EQ(pool.ranges.size(), 3u);
+    EXPECT_EQ(to_string(pool.ranges[0].first), "198.51.100.2") << "ascending";
+    EXPECT_EQ(to_string(pool.ranges[2].last), "198.51.100.15");
+    EXPECT_EQ(pool.first_port, 2048);
+    EXPECT_EQ(pool.last_port, 60000);
+    EXPECT_EQ(pool.timeouts.udp, 120u);
+    EXPECT_EQ(pool.timeouts.tcp_established, 10800u);
+    EXPECT_EQ(pool.timeouts.tcp_transitory, 300u);
+    EXPECT_EQ(pool.timeouts.icmp, 30u);
+    EXPECT_EQ(pool.sessions, 262144u);
+    EXPECT_EQ(to_string(config.accept.at(0).prefixes6.at(0)), "2603:1000::/24");
+    EXPECT_EQ(config.tunnels.at(0).mtu, 1400);
+    EXPECT_FALSE(config.tunnels.at(0).netdev);
+    EXPECT_EQ(config.state_dir, "/srv/twinspan");
+}
+
+TEST(LoadConfig, SaysWhyAFileCannotBeRead) {
+    const auto missing = load_config("/nowhere/nva.yaml");
+    ASSERT_FALSE(missing);
+    EXPECT_EQ(to_string(missing.error().at(0)),
+              "/nowhere/nva.yaml: cannot read the file (No such file or directory), expected a configuration");
+    const auto folder = load_config("/tmp");
+    ASSERT_FALSE(folder);
+    EXPECT_EQ(to_string(folder.error().at(0)), "/tmp: cannot read the file (Is a directory), expected a configuration");
+}
+
+TEST(LoadConfig, WantsTheSaFilesToExist) {
+    const auto config = load_config(std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/azgw.yaml");
+    ASSERT_FALSE(config);
+    ASSERT_EQ(config.error().size(), 2u);
+    EXPECT_EQ(config.error()[0].line, 17u);
+    EXPECT_NE(config.error()[0].message.find("onprem-0.sa.yaml' (No such file or directory), expected one with the tunnel's keys"),
+              std::string::npos);
+}
+
+}  // namespace
+}  // namespace twinspan
