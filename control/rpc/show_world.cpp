@@ -198,8 +198,9 @@ json show_neighbours(const StatusSources& s) {
     const World& world = s.failover->world();
     for (const netlink::NeighbourEvent& n : world.kernel.neighbours) {
         const auto link = std::ranges::find(world.kernel.links, n.ifindex, &netlink::LinkEvent::ifindex);
-        if (link == world.kernel.links.end()) {
-            continue;
+        const auto is_leg = [&](const LegConfig& leg) { return link != world.kernel.links.end() && leg.netdev == link->name; };
+        if (std::ranges::none_of(world.config.legs, is_leg)) {
+            continue;  // that of a netdev behind a port, which Linux does not use
         }
         result.push_back({{"address", n.address.text()}, {"netdev", link->name},
                           {"mac", n.usable ? json(mac_text(n.mac)) : json{}},
