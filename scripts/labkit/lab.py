@@ -77,7 +77,7 @@ def _start_twinspands(binary: Path) -> None:
     if not binary.exists():
         raise netns.LabError(f"{binary} is missing: build it, or use --network-only")
     for daemon in topo.DAEMONS:
-        processes.spawn(LAB_DIR, daemon.name, daemon.name, str(binary), str(LAB_DIR / f"{daemon.name}.yaml"))
+        processes.spawn(LAB_DIR, daemon.name, daemon.name, str(binary), "--config", str(LAB_DIR / f"{daemon.name}.yaml"))
     for daemon in topo.DAEMONS:
         processes.wait_until_ready(LAB_DIR, daemon)
         netns.ip_batch(daemon.name, netns.route_lines(daemon.routes))

@@ -25,9 +25,9 @@ COMMON_SYSCTLS = {
     "net.ipv6.conf.default.router_solicitations": 0,
 }
 TWINSPAND_SYSCTLS = {
-    # Twinspan forwards, the kernel beside it does not: what is punted must never leave untranslated.
+    # For IPv4 twinspand lets Linux forward what comes from its own netdevs; IPv6 has this switch for all of them only.
     "net.ipv4.ip_forward": 0,
-    "net.ipv6.conf.all.forwarding": 0,
+    "net.ipv6.conf.all.forwarding": 1,
     "net.ipv4.fib_multipath_hash_policy": 1,
     "net.ipv6.fib_multipath_hash_policy": 1,
     "net.ipv4.conf.all.ignore_routes_with_linkdown": 1,

@@ -154,6 +154,12 @@ def spread(prefix: str, *hops: str) -> str:
     return prefix + "".join(f" nexthop {hop}" for hop in hops)
 
 
+def over_tunnels(prefix: str, *tunnels: str) -> str:
+    """IPv6 shares load among gateways only: any link-local one will do on a tunnel, where nobody is asked for it."""
+    gateway = "via fe80::1 " if ":" in prefix else ""
+    return spread(prefix, *(f"{gateway}dev {tunnel}" for tunnel in tunnels))
+
+
 NVA = Twinspand(
     name="nva",
     taps=("lan", "prv-pri", "prv-sec", "pub-pri", "pub-sec", "msft-pri", "msft-sec", "azure-0", "azure-1"),
@@ -161,7 +167,7 @@ NVA = Twinspand(
         spread("13.107.6.0/24", "via 203.0.113.2 dev msft-pri", "via 203.0.113.6 dev msft-sec"),
         spread("52.239.1.0/24", "via 192.0.2.2 dev pub-pri", "via 192.0.2.6 dev pub-sec"),
         spread("20.51.0.0/29", "via 203.0.113.2 dev msft-pri", "via 203.0.113.6 dev msft-sec"),
-        *(spread(prefix, "dev azure-0", "dev azure-1") for prefix in VNET_PREFIXES),
+        *(over_tunnels(prefix, "azure-0", "azure-1") for prefix in VNET_PREFIXES),
     ),
     ports=("lan0", "pri0", "sec0"),
 )
@@ -170,7 +176,7 @@ AZGW = Twinspand(
     taps=("inet", "lan", "onprem-0", "onprem-1"),
     routes=(
         "default via 20.51.0.1 dev inet",
-        *(spread(prefix, "dev onprem-0", "dev onprem-1") for prefix in SITE_PREFIXES),
+        *(over_tunnels(prefix, "onprem-0", "onprem-1") for prefix in SITE_PREFIXES),
     ),
     ports=("wan0", "vnet0"),
 )

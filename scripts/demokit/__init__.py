@@ -1,0 +1,1 @@
+"""The demo's scenes: real traffic through the lab, and what is expected of it."""
