@@ -5,8 +5,8 @@
 
 #include "dataplane/packet/meta.hpp"
 
-#include <cstring>
 #include <nmmintrin.h>
+#include <cstring>
 
 namespace twinspan {
 

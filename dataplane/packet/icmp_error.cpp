@@ -16,18 +16,24 @@ struct TypeCode {
 
 constexpr TypeCode icmp4(IcmpError error) noexcept {
     switch (error) {
-    case IcmpError::hop_limit_expired: return {11, 0};
-    case IcmpError::too_big: return {3, 4};
-    case IcmpError::unreachable: break;
+        case IcmpError::hop_limit_expired:
+            return {11, 0};
+        case IcmpError::too_big:
+            return {3, 4};
+        case IcmpError::unreachable:
+            break;
     }
     return {3, 0};
 }
 
 constexpr TypeCode icmp6(IcmpError error) noexcept {
     switch (error) {
-    case IcmpError::hop_limit_expired: return {3, 0};
-    case IcmpError::too_big: return {2, 0};
-    case IcmpError::unreachable: break;
+        case IcmpError::hop_limit_expired:
+            return {3, 0};
+        case IcmpError::too_big:
+            return {2, 0};
+        case IcmpError::unreachable:
+            break;
     }
     return {1, 0};
 }
@@ -40,7 +46,9 @@ bool is_unicast_source(be32 address) noexcept {
 // RFC 4443 section 2.4 (e): errors, and redirects, which are no errors by their number.
 bool is_icmp6_error(std::uint8_t type) noexcept { return type < 128 || type == 137; }
 
-bool is_icmp4_error(std::uint8_t type) noexcept { return type == 3 || type == 4 || type == 5 || type == 11 || type == 12; }
+bool is_icmp4_error(std::uint8_t type) noexcept {
+    return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
+}
 
 // What both RFCs forbid to answer: errors, multicast, later fragments, senders that are no single host.
 bool may_answer(const Context& ctx, rte_mbuf& m, const PacketMeta& pm) noexcept {

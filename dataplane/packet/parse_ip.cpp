@@ -22,12 +22,17 @@ bool checksum_ok(const Ipv4Header& ip, unsigned header_bytes) noexcept {
 
 unsigned l4_header_bytes(std::uint8_t protocol) noexcept {
     switch (static_cast<IpProtocol>(protocol)) {
-    case IpProtocol::tcp: return sizeof(TcpHeader);
-    case IpProtocol::udp: return sizeof(UdpHeader);
-    case IpProtocol::icmp:
-    case IpProtocol::icmpv6: return sizeof(IcmpHeader);
-    case IpProtocol::esp: return sizeof(EspHeader);
-    default: return 0;
+        case IpProtocol::tcp:
+            return sizeof(TcpHeader);
+        case IpProtocol::udp:
+            return sizeof(UdpHeader);
+        case IpProtocol::icmp:
+        case IpProtocol::icmpv6:
+            return sizeof(IcmpHeader);
+        case IpProtocol::esp:
+            return sizeof(EspHeader);
+        default:
+            return 0;
     }
 }
 
@@ -44,22 +49,23 @@ Verdict parse_l4(rte_mbuf& m, PacketMeta& pm) noexcept {
         return Drop::malformed_frame;
     }
     switch (static_cast<IpProtocol>(pm.protocol)) {
-    case IpProtocol::tcp:
-    case IpProtocol::udp: {
-        const auto& ports = header_at<UdpHeader>(m, pm.l4_offset);
-        pm.src_port = ports.src_port;
-        pm.dst_port = ports.dst_port;
-        break;
-    }
-    case IpProtocol::icmp:
-    case IpProtocol::icmpv6: {
-        const auto& icmp = header_at<IcmpHeader>(m, pm.l4_offset);
-        if (is_echo(pm.protocol, icmp.type)) {
-            pm.src_port = pm.dst_port = icmp.id;
+        case IpProtocol::tcp:
+        case IpProtocol::udp: {
+            const auto& ports = header_at<UdpHeader>(m, pm.l4_offset);
+            pm.src_port = ports.src_port;
+            pm.dst_port = ports.dst_port;
+            break;
         }
-        break;
-    }
-    default: break;
+        case IpProtocol::icmp:
+        case IpProtocol::icmpv6: {
+            const auto& icmp = header_at<IcmpHeader>(m, pm.l4_offset);
+            if (is_echo(pm.protocol, icmp.type)) {
+                pm.src_port = pm.dst_port = icmp.id;
+            }
+            break;
+        }
+        default:
+            break;
     }
     return Verdict::keep();
 }
@@ -73,8 +79,8 @@ Verdict parse_ipv4(rte_mbuf& m, PacketMeta& pm) noexcept {
     const auto& ip = header_at<Ipv4Header>(m, 0);
     const unsigned header_bytes = ip.header_bytes();
     const unsigned total = ip.total_length.host();
-    if (header_bytes < sizeof(Ipv4Header) || total < header_bytes || total > m.data_len || !checksum_ok(ip, header_bytes))
-        [[unlikely]] {
+    if (header_bytes < sizeof(Ipv4Header) || total < header_bytes || total > m.data_len ||
+        !checksum_ok(ip, header_bytes)) [[unlikely]] {
         return Drop::bad_ip_header;
     }
     pm.ip = IpVersion::v4;
@@ -150,9 +156,12 @@ Verdict parse_ip(rte_mbuf& m, PacketMeta& pm) noexcept {
         return Drop::malformed_frame;
     }
     switch (*rte_pktmbuf_mtod(&m, const std::uint8_t*) >> 4) {
-    case 4: return parse_ipv4(m, pm);
-    case 6: return parse_ipv6(m, pm);
-    default: return Drop::bad_ip_header;
+        case 4:
+            return parse_ipv4(m, pm);
+        case 6:
+            return parse_ipv6(m, pm);
+        default:
+            return Drop::bad_ip_header;
     }
 }
 

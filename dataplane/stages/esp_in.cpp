@@ -37,10 +37,13 @@ Verdict identify(const Snapshot& config, rte_mbuf& m, const InboundSaEntry*& fou
 
 Drop reason_of(OpenStatus status) noexcept {
     switch (status) {
-    case OpenStatus::bad_length: return Drop::esp_bad_length;
-    case OpenStatus::bad_padding: return Drop::esp_bad_padding;
-    case OpenStatus::auth_failed:
-    case OpenStatus::ok: break;
+        case OpenStatus::bad_length:
+            return Drop::esp_bad_length;
+        case OpenStatus::bad_padding:
+            return Drop::esp_bad_padding;
+        case OpenStatus::auth_failed:
+        case OpenStatus::ok:
+            break;
     }
     return Drop::esp_auth_failed;
 }

@@ -22,7 +22,7 @@ void write_outer(const Tunnel& tunnel, Ipv4Header& ip, std::size_t bytes) noexce
 
 Verdict has_room(const rte_mbuf& m) noexcept {
     return rte_pktmbuf_headroom(&m) >= kHeaders && rte_pktmbuf_tailroom(&m) >= kEspMaxRoom ? Verdict::keep()
-                                                                                          : Verdict{Drop::no_headroom};
+                                                                                           : Verdict{Drop::no_headroom};
 }
 
 void seal(Context& ctx, const Tunnel& tunnel, rte_mbuf& m, std::uint64_t sequence) noexcept {
@@ -68,7 +68,8 @@ public:
         }
         if (numbers.granted != asked) [[unlikely]] {
             drop(granted_end, last,
-                 numbers.refusal == SequenceRefusal::sequence_used_up ? Drop::esp_sequence_exhausted : Drop::esp_unreserved);
+                 numbers.refusal == SequenceRefusal::sequence_used_up ? Drop::esp_sequence_exhausted
+                                                                      : Drop::esp_unreserved);
         }
         tunnel.out->counters().add(numbers.granted, bytes);
         (*ctx_.counters->tunnel_tx)[index].add(numbers.granted, bytes);

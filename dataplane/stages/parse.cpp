@@ -43,9 +43,15 @@ LinkLayer find_leg(const Snapshot& config, const PortLegs& port, rte_mbuf& m) no
         l2.bytes = static_cast<std::uint16_t>(l2.bytes + sizeof(VlanTag));
     }
     switch (tags) {
-    case 0: l2.leg = port.untagged; break;
-    case 1: l2.leg = port.tagged.empty() ? kNone : port.tagged[id[0]]; break;
-    default: l2.leg = find_qinq(port, id[0], id[1]); break;
+        case 0:
+            l2.leg = port.untagged;
+            break;
+        case 1:
+            l2.leg = port.tagged.empty() ? kNone : port.tagged[id[0]];
+            break;
+        default:
+            l2.leg = find_qinq(port, id[0], id[1]);
+            break;
     }
     if (l2.leg != kNone) {
         const Leg& leg = config.legs[l2.leg];

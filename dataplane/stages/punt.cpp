@@ -66,7 +66,8 @@ Verdict may_glean(const Snapshot& config, const PacketMeta& pm) noexcept {
     if (route.kind() == RouteKind::connected && route.index() >= config.legs.size()) [[unlikely]] {
         return Drop::no_route;  // a route younger than this loop's snapshot
     }
-    const Zone to = route.kind() == RouteKind::connected ? config.legs[route.index()].zone : config.egresses[pm.egress].zone;
+    const Zone to =
+        route.kind() == RouteKind::connected ? config.legs[route.index()].zone : config.egresses[pm.egress].zone;
     if (route.must_encrypt()) {
         return Drop::encrypt_required;
     }

@@ -15,7 +15,8 @@ namespace twinspan::test {
 
 class GraphWorld : public SmallWorld {
 public:
-    explicit GraphWorld(std::uint32_t sessions = 4096) : table({.sessions = sessions, .workers = 1, .seed = 1}, *readers) {
+    explicit GraphWorld(std::uint32_t sessions = 4096)
+        : table({.sessions = sessions, .workers = 1, .seed = 1}, *readers) {
         ctx.nat = &table;
     }
 
@@ -34,6 +35,15 @@ public:
     }
     void from_wire(std::initializer_list<TestPacket*> packets) { from_wire(mbufs(packets)); }
     void from_linux(std::initializer_list<TestPacket*> packets) { from_linux(mbufs(packets)); }
+
+    // This inner packet, whatever it is, as the far end of tunnel 0 sends it: outer header and ESP.
+    Bytes from_peer(std::span<const std::uint8_t> inner) {
+        Bytes esp(kEspPayloadOffset + inner.size() + kEspMaxRoom);
+        std::ranges::copy(inner, esp.begin() + kEspPayloadOffset);
+        const std::uint8_t next_header = !inner.empty() && inner[0] >> 4 == 6 ? kNextHeaderIpv6 : kNextHeaderIpv4;
+        esp.resize(peer0->seal_in_place(engine, ++peer_sequence_, esp.data(), inner.size(), next_header));
+        return ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, +IpProtocol::esp, esp);
+    }
 
     // Every packet of the walk is in one list, and no other is; then empties the lists as a worker does.
     bool ended_once(std::span<rte_mbuf* const> packets) {
@@ -90,6 +100,8 @@ private:
             counters.tx.add(list.size());
         }
     }
+
+    std::uint64_t peer_sequence_ = 0;
 };
 
 }  // namespace twinspan::test

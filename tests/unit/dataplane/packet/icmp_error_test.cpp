@@ -10,22 +10,26 @@ using test::Bytes;
 using test::PacketSpec;
 using test::TestPacket;
 
-const PacketSpec kV4{.src = "10.10.0.10", .dst = "13.107.6.9", .src_port = 1000, .dst_port = 53, .payload = test::filler(100)};
-const PacketSpec kV6{.src = "fd10:10::10", .dst = "fd10:20::1", .src_port = 1000, .dst_port = 53, .payload = test::filler(100)};
+const PacketSpec kV4{
+    .src = "10.10.0.10", .dst = "13.107.6.9", .src_port = 1000, .dst_port = 53, .payload = test::filler(100)};
+const PacketSpec kV6{
+    .src = "fd10:10::10", .dst = "fd10:20::1", .src_port = 1000, .dst_port = 53, .payload = test::filler(100)};
 
 struct IcmpErrorTest : test::StageTest {
     void end(TestPacket& p, IcmpError error, Drop reason = Drop::no_route, std::uint16_t mtu = 0) {
         end_with_icmp(ctx, p.mbuf, reason, error, mtu);
     }
     // The whole error from scratch.
-    static Bytes error4(const Bytes& original, std::uint8_t type, std::uint8_t code, std::uint32_t rest, std::size_t limit = 576) {
+    static Bytes error4(const Bytes& original, std::uint8_t type, std::uint8_t code, std::uint32_t rest,
+                        std::size_t limit = 576) {
         const std::size_t quoted = std::min(original.size(), limit - 28);
-        return test::icmp_error_packet({.src = "10.10.0.1", .dst = kV4.src, .ttl = 64, .tos = 0xc0, .id = 0}, type, code,
-                                       std::span{original}.first(quoted), rest);
+        return test::icmp_error_packet({.src = "10.10.0.1", .dst = kV4.src, .ttl = 64, .tos = 0xc0, .id = 0}, type,
+                                       code, std::span{original}.first(quoted), rest);
     }
     static Bytes error6(const Bytes& original, std::uint8_t type, std::uint8_t code, std::uint32_t rest) {
         const std::size_t quoted = std::min<std::size_t>(original.size(), 1280 - 48);
-        return test::icmp_error_packet({.src = "fd10:10::1", .dst = kV6.src, .ttl = 64}, type, code, std::span{original}.first(quoted), rest);
+        return test::icmp_error_packet({.src = "fd10:10::1", .dst = kV6.src, .ttl = 64}, type, code,
+                                       std::span{original}.first(quoted), rest);
     }
     void expect_error(TestPacket& p, const Bytes& wanted, Drop reason) {
         EXPECT_EQ(p.bytes(), wanted);
@@ -104,10 +108,12 @@ TEST_F(IcmpErrorTest, QuotesAsMuchAsTheLimitAllows) {
 
 TEST_F(IcmpErrorTest, NeverAboutErrors) {
     for (const unsigned type : {3u, 4u, 5u, 11u, 12u}) {
-        expect_silence(parsed(test::icmp_error_packet(kV4, static_cast<std::uint8_t>(type), 0, test::udp_packet(kV4))), "ICMP error");
+        expect_silence(parsed(test::icmp_error_packet(kV4, static_cast<std::uint8_t>(type), 0, test::udp_packet(kV4))),
+                       "ICMP error");
     }
     for (const unsigned type : {1u, 2u, 3u, 4u, 100u, 127u, 137u}) {
-        expect_silence(parsed(test::icmp_error_packet(kV6, static_cast<std::uint8_t>(type), 0, test::udp_packet(kV6))), "ICMPv6 error");
+        expect_silence(parsed(test::icmp_error_packet(kV6, static_cast<std::uint8_t>(type), 0, test::udp_packet(kV6))),
+                       "ICMPv6 error");
     }
 }
 

@@ -15,8 +15,10 @@ using test::Bytes;
 using test::ExactPacket;
 using test::PacketSpec;
 
-const PacketSpec kV4{.src = "10.10.0.10", .dst = "13.107.6.9", .src_port = 0x1122, .dst_port = 0x3344, .payload = test::filler(13)};
-const PacketSpec kV6{.src = "fd10:10::10", .dst = "fd10:20::1", .src_port = 0x1122, .dst_port = 0x3344, .payload = test::filler(13)};
+const PacketSpec kV4{
+    .src = "10.10.0.10", .dst = "13.107.6.9", .src_port = 0x1122, .dst_port = 0x3344, .payload = test::filler(13)};
+const PacketSpec kV6{
+    .src = "fd10:10::10", .dst = "fd10:20::1", .src_port = 0x1122, .dst_port = 0x3344, .payload = test::filler(13)};
 
 // An IPv6 packet with `first` as its next header and these bytes behind the fixed header.
 Bytes v6_with(std::uint8_t first, std::initializer_list<Bytes> parts) {
@@ -76,7 +78,8 @@ TEST(ParseIpTest, LearnsAddressesPortsAndLengths) {
         {"echo reply6", test::echo_reply(kV6), IpVersion::v6, 58, 40, 0x1122, 0x1122},
         {"icmp6 error", test::icmp_error_packet(kV6, 1, 0, test::udp_packet(kV6)), IpVersion::v6, 58, 40, 0, 0},
         {"hop by hop", v6_with(0, {options(17), udp_header()}), IpVersion::v6, 17, 48, 0x1122, 0x3344},
-        {"chain", v6_with(0, {options(60, 1), options(43), options(17, 2), udp_header()}), IpVersion::v6, 17, 88, 0x1122, 0x3344},
+        {"chain", v6_with(0, {options(60, 1), options(43), options(17, 2), udp_header()}), IpVersion::v6, 17, 88,
+         0x1122, 0x3344},
         {"no next header", v6_with(59, {}), IpVersion::v6, 59, 40, 0, 0},
     };
     for (const Row& row : rows) {
@@ -128,7 +131,8 @@ TEST(ParseIpTest, KnowsFragments) {
         {"atomic6", v6_with(44, {fragment_header(17, 0, false), udp_header()}), kFragment, 17, true},
         {"later6", v6_with(44, {fragment_header(17, 1, false), udp_header()}), kFragment | kLaterFragment, 17, false},
         // What follows a later fragment's header is payload, even when it could pass for a header.
-        {"later6 options", v6_with(44, {fragment_header(60, 9, true), Bytes(8, 0xff)}), kFragment | kLaterFragment, 60, false},
+        {"later6 options", v6_with(44, {fragment_header(60, 9, true), Bytes(8, 0xff)}), kFragment | kLaterFragment, 60,
+         false},
         {"first6 options", v6_with(44, {fragment_header(60, 0, true), options(17), udp_header()}), kFragment, 17, true},
     };
     for (const Row& row : rows) {
@@ -216,8 +220,13 @@ TEST(ParseIpTest, SurvivesEveryTruncation) {
     PacketSpec options4 = kV4;
     options4.ip_options = Bytes(12, 1);
     const Bytes packets[] = {
-        test::udp_packet(kV4), test::tcp_packet(options4), test::echo_request(kV4), test::udp_packet(kV6), test::tcp_packet(kV6),
-        test::echo_request(kV6), v6_with(0, {options(60, 1), options(44), fragment_header(43, 0, true), options(17, 2), udp_header()}),
+        test::udp_packet(kV4),
+        test::tcp_packet(options4),
+        test::echo_request(kV4),
+        test::udp_packet(kV6),
+        test::tcp_packet(kV6),
+        test::echo_request(kV6),
+        v6_with(0, {options(60, 1), options(44), fragment_header(43, 0, true), options(17, 2), udp_header()}),
     };
     for (const Bytes& packet : packets) {
         ASSERT_TRUE(parse(packet).verdict.kept());
@@ -230,7 +239,8 @@ TEST(ParseIpTest, SurvivesEveryTruncation) {
 
 // The length fields follow the truncation: only the headers behind them are missing.
 TEST(ParseIpTest, SurvivesEveryHonestTruncation) {
-    const Bytes chain = v6_with(0, {options(60, 1), options(44), fragment_header(43, 0, true), options(6, 2), test::filler(20)});
+    const Bytes chain =
+        v6_with(0, {options(60, 1), options(44), fragment_header(43, 0, true), options(6, 2), test::filler(20)});
     for (std::size_t length = 40; length <= chain.size(); ++length) {
         Bytes cut(chain.begin(), chain.begin() + static_cast<std::ptrdiff_t>(length));
         cut[5] = static_cast<std::uint8_t>(length - 40);

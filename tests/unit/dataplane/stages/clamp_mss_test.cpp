@@ -16,14 +16,17 @@ struct ClampMssTest : test::StageTest {
     // `options` is filled up to a multiple of four with ends of options.
     static Bytes syn(Bytes options, bool v6 = false, std::uint8_t flags = kTcpSyn, std::uint16_t source_port = 40000) {
         options.resize((options.size() + 3) / 4 * 4, 0);
-        PacketSpec spec{.src_port = source_port, .dst_port = 443, .payload = {}, .tcp_flags = flags, .tcp_options = options};
+        PacketSpec spec{
+            .src_port = source_port, .dst_port = 443, .payload = {}, .tcp_flags = flags, .tcp_options = options};
         if (v6) {
             spec.src = "fd10:10::10";
             spec.dst = "fd10:20::1";
         }
         return test::tcp_packet(spec);
     }
-    static Bytes mss(unsigned value) { return {2, 4, static_cast<std::uint8_t>(value >> 8), static_cast<std::uint8_t>(value)}; }
+    static Bytes mss(unsigned value) {
+        return {2, 4, static_cast<std::uint8_t>(value >> 8), static_cast<std::uint8_t>(value)};
+    }
     static Bytes join(std::initializer_list<Bytes> parts) {
         Bytes out;
         for (const Bytes& part : parts) {
@@ -50,8 +53,9 @@ TEST_F(ClampMssTest, EveryLayoutOfTheOption) {
     const Bytes sack_permitted{4, 2};
     const Bytes window_scale{3, 3, 7};
     const Bytes timestamps{8, 10, 1, 2, 3, 4, 5, 6, 7, 8};
-    for (const Bytes& before : {Bytes{}, nop, join({nop, nop}), join({nop, nop, nop}), sack_permitted, window_scale, timestamps,
-                                join({window_scale, nop}), join({nop, timestamps}), join({window_scale, timestamps, window_scale})}) {
+    for (const Bytes& before :
+         {Bytes{}, nop, join({nop, nop}), join({nop, nop, nop}), sack_permitted, window_scale, timestamps,
+          join({window_scale, nop}), join({nop, timestamps}), join({window_scale, timestamps, window_scale})}) {
         for (const Bytes& after : {Bytes{}, nop, timestamps, Bytes{0, 2, 4, 0xff, 0xff}}) {
             for (const bool v6 : {false, true}) {
                 const Bytes in = syn(join({before, mss(8960), after}), v6);
@@ -72,7 +76,8 @@ TEST_F(ClampMssTest, KeepsEveryChecksumRight) {
             test::fill_meta(p.mbuf);
             p.meta().tunnel = 0;
             run(stage, {&p});
-            ASSERT_EQ(p.bytes(), syn(join({before, mss(1406)}), false, kTcpSyn, static_cast<std::uint16_t>(port))) << port;
+            ASSERT_EQ(p.bytes(), syn(join({before, mss(1406)}), false, kTcpSyn, static_cast<std::uint16_t>(port)))
+                << port;
         }
     }
 }
@@ -122,7 +127,8 @@ TEST_F(ClampMssTest, TheHeaderEndsWhereThePacketEnds) {
     std::ranges::copy(behind, rte_pktmbuf_mtod_offset(&p.mbuf, std::uint8_t*, p.mbuf.data_len));
     run(stage, {&p});
     EXPECT_EQ(p.bytes(), packet);
-    EXPECT_TRUE(std::equal(behind.begin(), behind.end(), rte_pktmbuf_mtod_offset(&p.mbuf, std::uint8_t*, p.mbuf.data_len)));
+    EXPECT_TRUE(
+        std::equal(behind.begin(), behind.end(), rte_pktmbuf_mtod_offset(&p.mbuf, std::uint8_t*, p.mbuf.data_len)));
 }
 
 TEST_F(ClampMssTest, OptionsEndWithTheHeader) {

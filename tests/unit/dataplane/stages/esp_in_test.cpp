@@ -68,7 +68,8 @@ TEST_F(EspInTest, EverySizeComesBack) {
     std::uint64_t bytes = 0;
     std::uint64_t seq = 0;
     for (std::size_t size = 20; size <= 1446; ++size) {
-        TestPacket p{test::ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, 50, sealed(*peer0, ++seq, sized(size)))};
+        TestPacket p{
+            test::ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, 50, sealed(*peer0, ++seq, sized(size)))};
         test::fill_meta(p.mbuf, Zone::microsoft_peering);
         run(stage, {&p});
         ASSERT_EQ(batch.size(), 1) << size;
@@ -204,13 +205,19 @@ TEST_F(EspInTest, SpiZero) {
     expect_drop(outer(esp), Drop::esp_no_sa);
 }
 TEST_F(EspInTest, WrongPeer) { expect_drop(outer(sealed(*peer0, 1, sized(60)), 1), Drop::esp_wrong_peer); }
+TEST_F(EspInTest, WrongRemoteAddress) {
+    config.tunnels[0].remote = test::ip4("20.51.0.5");
+    expect_drop(arrival(1, sized(60)), Drop::esp_wrong_peer);
+    EXPECT_FALSE(seen(1));
+}
 TEST_F(EspInTest, WrongLocalAddress) {
     config.tunnels[0].local = test::ip4("203.0.113.5");
     expect_drop(arrival(1, sized(60)), Drop::esp_wrong_peer);
     EXPECT_FALSE(seen(1));
 }
 TEST_F(EspInTest, OuterIpv6IsNoPeer) {
-    TestPacket& p = parsed(test::ip_packet({.src = "fd10:20::1", .dst = "fd10:10::1"}, 50, sealed(*peer0, 1, sized(60))));
+    TestPacket& p =
+        parsed(test::ip_packet({.src = "fd10:20::1", .dst = "fd10:10::1"}, 50, sealed(*peer0, 1, sized(60))));
     expect_drop(p, Drop::esp_wrong_peer);
 }
 TEST_F(EspInTest, Fragments) {

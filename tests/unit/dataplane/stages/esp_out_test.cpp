@@ -34,7 +34,8 @@ struct EspOutTest : test::StageTest {
         const Opened got = peer_in0->open_in_place(engine, seq, esp.data(), esp.size());
         EXPECT_EQ(got.status, OpenStatus::ok);
         EXPECT_EQ(got.next_header, next_header);
-        return {esp.begin() + kEspPayloadOffset, esp.begin() + static_cast<std::ptrdiff_t>(kEspPayloadOffset + got.payload_len)};
+        return {esp.begin() + kEspPayloadOffset,
+                esp.begin() + static_cast<std::ptrdiff_t>(kEspPayloadOffset + got.payload_len)};
     }
     static std::uint32_t sequence(TestPacket& p) { return esp_sequence_low(p.bytes().data() + 20); }
     EspOut stage;
@@ -53,7 +54,8 @@ TEST_F(EspOutTest, EverySizeOpensAtTheFarEnd) {
             ASSERT_EQ(batch.size(), 1);
             const Bytes outer = p.bytes();
             const Bytes header =
-                test::ip_packet({.src = "203.0.113.1", .dst = "20.51.0.4", .id = 0, .fragment = 0x4000}, 50, Bytes(outer.begin() + 20, outer.end()));
+                test::ip_packet({.src = "203.0.113.1", .dst = "20.51.0.4", .id = 0, .fragment = 0x4000}, 50,
+                                Bytes(outer.begin() + 20, outer.end()));
             ASSERT_EQ(outer, header) << "outer header from scratch";
             ASSERT_EQ(outer.size(), 20 + sealed_len(size));
             ASSERT_LE(outer.size(), 1500u);

@@ -19,7 +19,9 @@ struct HopLimitTest : test::StageTest {
         return p;
     }
     static Bytes v4(unsigned ttl, unsigned id = 7, std::size_t payload = 4) {
-        return test::udp_packet({.payload = test::filler(payload), .ttl = static_cast<std::uint8_t>(ttl), .id = static_cast<std::uint16_t>(id)});
+        return test::udp_packet({.payload = test::filler(payload),
+                                 .ttl = static_cast<std::uint8_t>(ttl),
+                                 .id = static_cast<std::uint16_t>(id)});
     }
     static Bytes v6(unsigned hops) {
         return test::udp_packet({.src = "fd10:10::10", .dst = "fd10:20::1", .ttl = static_cast<std::uint8_t>(hops)});

@@ -42,12 +42,15 @@ struct InjectTest : test::StageTest {
         }
     }
     static constexpr std::array<VlanTag, 1> kTag{VlanTag{kEtherTypeVlan, to_be16(300)}};
-    static constexpr std::array<VlanTag, 2> kQinQ{VlanTag{kEtherTypeQinQ, to_be16(100)}, VlanTag{kEtherTypeVlan, to_be16(200)}};
+    static constexpr std::array<VlanTag, 2> kQinQ{VlanTag{kEtherTypeQinQ, to_be16(100)},
+                                                  VlanTag{kEtherTypeVlan, to_be16(200)}};
     InjectFrame stage;
     InjectIntoTunnel into;
 };
 
-TEST_F(InjectTest, UntaggedLeg) { expect_sent(on(kLanTap, frame(to("10.10.0.10"))), kLanPort, kLan, frame(to("10.10.0.10"))); }
+TEST_F(InjectTest, UntaggedLeg) {
+    expect_sent(on(kLanTap, frame(to("10.10.0.10"))), kLanPort, kLan, frame(to("10.10.0.10")));
+}
 TEST_F(InjectTest, TaggedLeg) {
     expect_sent(on(kMsftPriTap, frame(to("203.0.113.2"))), kPriPort, kMsftPri, frame(to("203.0.113.2"), kTag));
 }
@@ -67,10 +70,18 @@ TEST_F(InjectTest, WhatIsNoIpPasses) {
 }
 TEST_F(InjectTest, EncryptIsGuarded4) { expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"))), Drop::encrypt_required); }
 TEST_F(InjectTest, EncryptIsGuarded6) { expect_drop(on(kMsftPriTap, frame(to("fd10:20::9"))), Drop::encrypt_required); }
-TEST_F(InjectTest, EncryptIsGuardedWhenTheTunnelsAreDown) { expect_drop(on(kMsftPriTap, frame(to("10.23.0.9"))), Drop::encrypt_required); }
-TEST_F(InjectTest, TheGuardIsNotFooledByTags) { expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"), kTag)), Drop::inject_bad_packet); }
-TEST_F(InjectTest, TheGuardIsNotFooledByOuterTags) { expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"), kQinQ)), Drop::inject_bad_packet); }
-TEST_F(InjectTest, Plain6Passes) { expect_sent(on(kLanTap, frame(to("fd10:10::9"))), kLanPort, kLan, frame(to("fd10:10::9"))); }
+TEST_F(InjectTest, EncryptIsGuardedWhenTheTunnelsAreDown) {
+    expect_drop(on(kMsftPriTap, frame(to("10.23.0.9"))), Drop::encrypt_required);
+}
+TEST_F(InjectTest, TheGuardIsNotFooledByTags) {
+    expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"), kTag)), Drop::inject_bad_packet);
+}
+TEST_F(InjectTest, TheGuardIsNotFooledByOuterTags) {
+    expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"), kQinQ)), Drop::inject_bad_packet);
+}
+TEST_F(InjectTest, Plain6Passes) {
+    expect_sent(on(kLanTap, frame(to("fd10:10::9"))), kLanPort, kLan, frame(to("fd10:10::9")));
+}
 TEST_F(InjectTest, LegDown) {
     config.legs[kMsftPri].up = false;
     expect_drop(on(kMsftPriTap, frame(to("203.0.113.2"))), Drop::link_down);
@@ -111,7 +122,9 @@ TEST_F(InjectTest, IntoItsTunnel) {
     }
 }
 TEST_F(InjectTest, IntoATunnelUpToItsMtu) {
-    auto sized = [](std::size_t bytes) { return test::udp_packet({.dst = "10.20.0.9", .payload = test::filler(bytes - 28)}); };
+    auto sized = [](std::size_t bytes) {
+        return test::udp_packet({.dst = "10.20.0.9", .payload = test::filler(bytes - 28)});
+    };
     TestPacket& fits = on(kTun0, sized(1446));
     TestPacket& too_long = on(kTun0, sized(1447));
     run(into, {&too_long, &fits});

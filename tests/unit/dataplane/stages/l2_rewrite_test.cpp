@@ -36,7 +36,8 @@ struct L2RewriteTest : test::StageTest {
         EXPECT_EQ(counters.leg_tx[leg].bytes.read(), frame.size());
         EXPECT_EQ(all_drops(), 0u);
     }
-    static constexpr std::array<VlanTag, 2> kQinQ{VlanTag{kEtherTypeQinQ, to_be16(100)}, VlanTag{kEtherTypeVlan, to_be16(300)}};
+    static constexpr std::array<VlanTag, 2> kQinQ{VlanTag{kEtherTypeQinQ, to_be16(100)},
+                                                  VlanTag{kEtherTypeVlan, to_be16(300)}};
     static constexpr std::array<VlanTag, 1> kTag{VlanTag{kEtherTypeVlan, to_be16(300)}};
     const Bytes v4 = test::udp_packet({.payload = test::filler(20)});
     const Bytes v6 = test::udp_packet({.src = "fd10:10::10", .dst = "fd10:20::1", .payload = test::filler(20)});
@@ -55,8 +56,12 @@ TEST_F(L2RewriteTest, OneTag4) {
 TEST_F(L2RewriteTest, OneTag6) {
     expect_sent(to(kToMsftSec, v6), kSecPort, kMsftSec, test::ethernet_frame(kMsee2Mac, kOurSecMac, kTag, v6));
 }
-TEST_F(L2RewriteTest, TwoTags4) { expect_sent(to(9, v4), kPriPort, kPubPri, test::ethernet_frame(kMsee1Mac, kOurPriMac, kQinQ, v4)); }
-TEST_F(L2RewriteTest, TwoTags6) { expect_sent(to(9, v6), kPriPort, kPubPri, test::ethernet_frame(kMsee1Mac, kOurPriMac, kQinQ, v6)); }
+TEST_F(L2RewriteTest, TwoTags4) {
+    expect_sent(to(9, v4), kPriPort, kPubPri, test::ethernet_frame(kMsee1Mac, kOurPriMac, kQinQ, v4));
+}
+TEST_F(L2RewriteTest, TwoTags6) {
+    expect_sent(to(9, v6), kPriPort, kPubPri, test::ethernet_frame(kMsee1Mac, kOurPriMac, kQinQ, v6));
+}
 
 TEST_F(L2RewriteTest, HeadroomToTheLastByte) {
     TestPacket& enough = to(9, v4);

@@ -45,7 +45,8 @@ struct ParseTest : test::StageTest {
         EXPECT_EQ(p.meta().tunnel, kNone);
         EXPECT_EQ(p.mbuf.pkt_len, p.mbuf.data_len);
         const auto* before = rte_pktmbuf_mtod(&p.mbuf, const std::uint8_t*) - l2_length;
-        EXPECT_EQ(Bytes(before, before + l2_length), Bytes(frame_bytes.begin(), frame_bytes.begin() + static_cast<std::ptrdiff_t>(l2_length)));
+        EXPECT_EQ(Bytes(before, before + l2_length),
+                  Bytes(frame_bytes.begin(), frame_bytes.begin() + static_cast<std::ptrdiff_t>(l2_length)));
         EXPECT_EQ(counters.leg_rx[leg].packets.read(), 1u);
         EXPECT_EQ(counters.leg_rx[leg].bytes.read(), frame_bytes.size());
     }
@@ -54,7 +55,8 @@ struct ParseTest : test::StageTest {
         EXPECT_TRUE(batch.empty());
         expect_dropped(p, reason);
         for (std::uint16_t leg = 0; leg < config.legs.size(); ++leg) {
-            const bool own = reason != Drop::unknown_vlan && reason != Drop::malformed_frame && reason != Drop::not_for_us;
+            const bool own =
+                reason != Drop::unknown_vlan && reason != Drop::malformed_frame && reason != Drop::not_for_us;
             EXPECT_LE(counters.leg_rx[leg].packets.read(), own ? 1u : 0u);
         }
     }
@@ -97,19 +99,25 @@ TEST_F(ParseTest, WrongInnerTpid) {
 TEST_F(ParseTest, WrongInnerTpidBehindAStrippedTag) {
     expect_drop(strip(frame(kPriPort, {tag(kEtherTypeQinQ, 300)}, udp), 100), Drop::unknown_vlan);
 }
-TEST_F(ParseTest, WrongTpidOfASingleTag) { expect_drop(frame(kPriPort, {tag(kEtherTypeQinQ, 300)}, udp), Drop::unknown_vlan); }
+TEST_F(ParseTest, WrongTpidOfASingleTag) {
+    expect_drop(frame(kPriPort, {tag(kEtherTypeQinQ, 300)}, udp), Drop::unknown_vlan);
+}
 TEST_F(ParseTest, UnknownVlan) { expect_drop(frame(kPriPort, {tag(kEtherTypeVlan, 301)}, udp), Drop::unknown_vlan); }
 TEST_F(ParseTest, UnknownStrippedVlan) { expect_drop(strip(frame(kPriPort, {}, udp), 4095), Drop::unknown_vlan); }
 TEST_F(ParseTest, UntaggedWhereAllLegsAreTagged) { expect_drop(frame(kPriPort, {}, udp), Drop::unknown_vlan); }
-TEST_F(ParseTest, TaggedWhereNoLegIs) { expect_drop(frame(kLanPort, {tag(kEtherTypeVlan, 300)}, udp), Drop::unknown_vlan); }
+TEST_F(ParseTest, TaggedWhereNoLegIs) {
+    expect_drop(frame(kLanPort, {tag(kEtherTypeVlan, 300)}, udp), Drop::unknown_vlan);
+}
 TEST_F(ParseTest, UnknownQinQPair) {
     expect_drop(frame(kPriPort, {tag(kEtherTypeQinQ, 300), tag(kEtherTypeVlan, 100)}, udp), Drop::unknown_vlan);
 }
 TEST_F(ParseTest, ThreeTags) {
-    expect_drop(frame(kPriPort, {tag(kEtherTypeQinQ, 100), tag(kEtherTypeVlan, 300), tag(kEtherTypeVlan, 1)}, udp), Drop::unknown_vlan);
+    expect_drop(frame(kPriPort, {tag(kEtherTypeQinQ, 100), tag(kEtherTypeVlan, 300), tag(kEtherTypeVlan, 1)}, udp),
+                Drop::unknown_vlan);
 }
 TEST_F(ParseTest, ThreeTagsOneStripped) {
-    expect_drop(strip(frame(kPriPort, {tag(kEtherTypeVlan, 300), tag(kEtherTypeVlan, 1)}, udp), 100), Drop::unknown_vlan);
+    expect_drop(strip(frame(kPriPort, {tag(kEtherTypeVlan, 300), tag(kEtherTypeVlan, 1)}, udp), 100),
+                Drop::unknown_vlan);
 }
 TEST_F(ParseTest, PortOutOfRange) {
     TestPacket& p = frame(kLanPort, {}, udp);
@@ -149,7 +157,8 @@ TEST_F(ParseTest, FirstEthertypeThatIsNoLength) { expect_drop(of_type(0x0600), D
 TEST_F(ParseTest, Ipv6SaidToBeIpv4) { expect_drop(of_type(0x0800), Drop::bad_ip_header); }  // filler: version 0
 
 TEST_F(ParseTest, EveryLengthOfAFrame) {
-    const Bytes whole = test::ethernet_frame(kOurPriMac, kMsee1Mac, std::array{tag(kEtherTypeQinQ, 100), tag(kEtherTypeVlan, 300)}, udp);
+    const Bytes whole = test::ethernet_frame(kOurPriMac, kMsee1Mac,
+                                             std::array{tag(kEtherTypeQinQ, 100), tag(kEtherTypeVlan, 300)}, udp);
     for (std::size_t length = 0; length <= whole.size(); ++length) {
         test::ExactPacket p{std::span{whole}.first(length)};
         p.mbuf.port = kPriPort;

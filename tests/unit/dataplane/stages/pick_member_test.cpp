@@ -17,7 +17,8 @@ using test::TestPacket;
 static_assert(Stage<PickMember>);
 
 struct PickMemberTest : test::StageTest {
-    TestPacket& routed(RouteResult route, Zone zone = Zone::lan, const PacketSpec& spec = {.src_port = 5, .dst_port = 6}) {
+    TestPacket& routed(RouteResult route, Zone zone = Zone::lan,
+                       const PacketSpec& spec = {.src_port = 5, .dst_port = 6}) {
         TestPacket& p = parsed(test::udp_packet(spec), zone);
         p.meta().route = route.raw();
         return p;
@@ -90,7 +91,9 @@ TEST_F(PickMemberTest, MicrosoftMayNotStartSessions) {
 TEST_F(PickMemberTest, MicrosoftMayNotUseOurTunnels) {
     expect_drop(routed(to(kTunnel0Only, true), Zone::microsoft_peering), Drop::unsolicited);
 }
-TEST_F(PickMemberTest, InsideZonesAreDeniedByAnotherName) { expect_drop(routed(to(kTunnel0Only), Zone::tunnel), Drop::policy_denied); }
+TEST_F(PickMemberTest, InsideZonesAreDeniedByAnotherName) {
+    expect_drop(routed(to(kTunnel0Only), Zone::tunnel), Drop::policy_denied);
+}
 
 TEST_F(PickMemberTest, PolicyIsAskedForEveryPairOfZones) {
     config.may_send = {};
@@ -118,7 +121,12 @@ TEST_F(PickMemberTest, FragmentsStayTogether) {
         return flow_hash(p.mbuf, p.meta());
     };
     for (std::uint16_t port = 0; port < 200; ++port) {
-        PacketSpec spec{.src = "10.10.0.10", .dst = "10.20.0.1", .src_port = port, .dst_port = 443, .payload = test::filler(32), .fragment = 0x2000};
+        PacketSpec spec{.src = "10.10.0.10",
+                        .dst = "10.20.0.1",
+                        .src_port = port,
+                        .dst_port = 443,
+                        .payload = test::filler(32),
+                        .fragment = 0x2000};
         const std::uint32_t first = bucket(test::udp_packet(spec));
         spec.fragment = 0x2005;
         EXPECT_EQ(bucket(test::udp_packet(spec)), first);
@@ -161,18 +169,27 @@ std::string octets(unsigned i) { return std::to_string(i >> 8 & 255) + "." + std
 
 INSTANTIATE_TEST_SUITE_P(
     Flows, FlowHashSpread,
-    testing::Values(Spread{"source ports", [](unsigned i) { return PacketSpec{.src_port = u16(32768 + i), .dst_port = 443}; }},
-                    Spread{"destination ports", [](unsigned i) { return PacketSpec{.src_port = 5000, .dst_port = u16(i)}; }},
-                    Spread{"even source ports", [](unsigned i) { return PacketSpec{.src_port = u16(2 * i), .dst_port = 443}; }},
-                    Spread{"high bits of the port", [](unsigned i) { return PacketSpec{.src_port = u16(i << 4), .dst_port = 443}; }},
-                    Spread{"hosts", [](unsigned i) { return PacketSpec{.src = "10.10." + octets(i), .src_port = 1, .dst_port = 2}; }},
-                    Spread{"servers", [](unsigned i) { return PacketSpec{.dst = "13.107." + octets(i), .src_port = 1, .dst_port = 2}; }},
-                    Spread{"hosts and ports", [](unsigned i) {
-                               return PacketSpec{.src = "10.10.0." + std::to_string(i % 64), .src_port = u16(40000 + i / 64), .dst_port = 443};
-                           }},
-                    Spread{"hosts of IPv6", [](unsigned i) {
-                               return PacketSpec{.src = "fd10:10::" + std::to_string(i % 4096), .dst = "fd10:20::1", .src_port = 9, .dst_port = 9};
-                           }}));
+    testing::Values(
+        Spread{"source ports", [](unsigned i) { return PacketSpec{.src_port = u16(32768 + i), .dst_port = 443}; }},
+        Spread{"destination ports", [](unsigned i) { return PacketSpec{.src_port = 5000, .dst_port = u16(i)}; }},
+        Spread{"even source ports", [](unsigned i) { return PacketSpec{.src_port = u16(2 * i), .dst_port = 443}; }},
+        Spread{"high bits of the port",
+               [](unsigned i) { return PacketSpec{.src_port = u16(i << 4), .dst_port = 443}; }},
+        Spread{"hosts",
+               [](unsigned i) { return PacketSpec{.src = "10.10." + octets(i), .src_port = 1, .dst_port = 2}; }},
+        Spread{"servers",
+               [](unsigned i) { return PacketSpec{.dst = "13.107." + octets(i), .src_port = 1, .dst_port = 2}; }},
+        Spread{"hosts and ports",
+               [](unsigned i) {
+                   return PacketSpec{
+                       .src = "10.10.0." + std::to_string(i % 64), .src_port = u16(40000 + i / 64), .dst_port = 443};
+               }},
+        Spread{"hosts of IPv6", [](unsigned i) {
+                   return PacketSpec{.src = "fd10:10::" + std::to_string(i % 4096),
+                                     .dst = "fd10:20::1",
+                                     .src_port = 9,
+                                     .dst_port = 9};
+               }}));
 
 // A NAT gateway of a client often hands out ports in pairs: flows that differ in one low bit must not share one fate.
 TEST(FlowHash, OneLowPortBitMovesHalfOfTheFlows) {

@@ -36,7 +36,8 @@ struct PuntTest : test::StageTest {
         p.meta().egress = egress;
         return p;
     }
-    const Bytes ping = test::echo_request({.src = "203.0.113.2", .dst = "203.0.113.1", .src_port = 1, .payload = test::filler(30)});
+    const Bytes ping =
+        test::echo_request({.src = "203.0.113.2", .dst = "203.0.113.1", .src_port = 1, .payload = test::filler(30)});
     Parse parse;
     Punt stage;
     Glean glean;
@@ -136,7 +137,8 @@ TEST_F(PuntTest, NoHeadroom) {
 }
 
 TEST_F(PuntTest, GleanShowsLinuxWhatWouldLeaveAsItIs) {
-    for (const RouteResult route : {RouteResult{RouteKind::connected, kLan}, RouteResult{RouteKind::forward, kUnresolved}}) {
+    for (const RouteResult route :
+         {RouteResult{RouteKind::connected, kLan}, RouteResult{RouteKind::forward, kUnresolved}}) {
         clear_lists();
         ctx.punt_tokens = 1000;
         TestPacket& p = routed("10.10.9.9", route, Zone::lan);
@@ -163,8 +165,16 @@ struct GleanRow {
 TEST_F(PuntTest, GleanObeysPolicy) {
     const RouteResult forward{RouteKind::forward, kUnresolved};
     const GleanRow rows[] = {
-        {"must be encrypted, connected", {RouteKind::connected, kLan, true}, Zone::lan, Zone::lan, Drop::encrypt_required},
-        {"must be encrypted, gateway", {RouteKind::forward, kUnresolved, true}, Zone::lan, Zone::lan, Drop::encrypt_required},
+        {"must be encrypted, connected",
+         {RouteKind::connected, kLan, true},
+         Zone::lan,
+         Zone::lan,
+         Drop::encrypt_required},
+        {"must be encrypted, gateway",
+         {RouteKind::forward, kUnresolved, true},
+         Zone::lan,
+         Zone::lan,
+         Drop::encrypt_required},
         {"from Microsoft", {RouteKind::connected, kLan}, Zone::microsoft_peering, Zone::lan, Drop::unsolicited},
         {"from public", forward, Zone::public_peering, Zone::lan, Drop::unsolicited},
         {"tunnel to Microsoft", {RouteKind::connected, kMsftPri}, Zone::tunnel, Zone::lan, Drop::policy_denied},
