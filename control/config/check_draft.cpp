@@ -10,7 +10,9 @@ namespace twinspan {
 
 namespace {
 
-bool carries_public_addresses_only(Zone zone) { return zone == Zone::public_peering || zone == Zone::microsoft_peering; }
+bool carries_public_addresses_only(Zone zone) {
+    return zone == Zone::public_peering || zone == Zone::microsoft_peering;
+}
 
 bool is_link_local(const Ipv6Address& a) { return a[0] == 0xfe && (a[1] & 0xc0) == 0x80; }
 
@@ -28,7 +30,8 @@ void check_vlan_stacks(Diagnostics& diagnostics, const Draft& draft) {
                                       : leg.tag_count == 1 ? "VLAN " + std::to_string(leg.tags[0].tci.host())
                                                            : "VLAN " + std::to_string(leg.tags[0].tci.host()) + "." +
                                                                  std::to_string(leg.tags[1].tci.host());
-            diagnostics.add(draft.legs[i], "found " + stack + " on port '" + leg.port + "' again, expected another VLAN than that of " +
+            diagnostics.add(draft.legs[i], "found " + stack + " on port '" + leg.port +
+                                               "' again, expected another VLAN than that of " +
                                                line(draft.legs[first->second]));
         }
     }
@@ -39,7 +42,8 @@ void check_netdev_names(Diagnostics& diagnostics, const Draft& draft) {
     const auto check = [&](const std::string& name, SourcePosition at) {
         const auto [first, is_new] = seen.emplace(name, at);
         if (!is_new) {
-            diagnostics.add(at, "found netdev name '" + name + "' again, expected another than that of " + line(first->second));
+            diagnostics.add(
+                at, "found netdev name '" + name + "' again, expected another than that of " + line(first->second));
         }
     };
     for (std::size_t i = 0; i < draft.config.legs.size(); ++i) {
@@ -55,15 +59,17 @@ void check_netdev_names(Diagnostics& diagnostics, const Draft& draft) {
 
 // Each link has a subnet of its own; the customer takes the first usable address, Microsoft the second.
 template <class Address>
-void check_circuit_address(Diagnostics& diagnostics, const Located<Address>& address, std::uint8_t length, Address ours) {
+void check_circuit_address(Diagnostics& diagnostics, const Located<Address>& address, std::uint8_t length,
+                           Address ours) {
     const std::string subnet = "/" + std::to_string(length);
     if (address.value.length != length) {
         diagnostics.add(address.at, "found " + to_string(address.value) + ", expected a " + subnet +
-                                        ": each link of a circuit has its own (Azure splits a /" + std::to_string(length - 1) +
-                                        " in two)");
+                                        ": each link of a circuit has its own (Azure splits a /" +
+                                        std::to_string(length - 1) + " in two)");
     } else if (address.value != ours) {
         diagnostics.add(address.at, "found " + to_string(address.value) + ", expected " + to_string(ours) +
-                                        ": ours is the first usable address of the " + subnet + ", the second is Microsoft's");
+                                        ": ours is the first usable address of the " + subnet +
+                                        ", the second is Microsoft's");
     }
 }
 
@@ -84,7 +90,8 @@ bool is_host_address(InterfaceAddress4 a) {
 }
 
 bool is_host_address(const InterfaceAddress6& a) {
-    return a.address[0] != 0xff && a.address != Ipv6Address{} && a.address != Ipv6Address{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+    return a.address[0] != 0xff && a.address != Ipv6Address{} &&
+           a.address != Ipv6Address{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
 }
 
 template <class Address>
@@ -93,12 +100,13 @@ void check_overlap(Diagnostics& diagnostics, const std::vector<Located<Address>>
     for (std::size_t i = 0; i < index; ++i) {
         const Located<Address>& other = addresses[i];
         if (mine.value.address == other.value.address) {
-            diagnostics.add(mine.at, "found " + to_string(mine.value) + " again, expected another address than that of " + line(other.at));
+            diagnostics.add(mine.at, "found " + to_string(mine.value) +
+                                         " again, expected another address than that of " + line(other.at));
             return;
         }
         if (mine.owner != other.owner && mine.value.network().overlaps(other.value.network())) {
-            diagnostics.add(mine.at, "found " + to_string(mine.value) + ", expected a subnet apart from " + to_string(other.value) +
-                                         " of another leg (" + line(other.at) + ")");
+            diagnostics.add(mine.at, "found " + to_string(mine.value) + ", expected a subnet apart from " +
+                                         to_string(other.value) + " of another leg (" + line(other.at) + ")");
             return;
         }
     }
@@ -111,24 +119,30 @@ void check_addresses(Diagnostics& diagnostics, const Draft& draft) {
         if (leg.link != Link::none) {
             check_circuit_address(diagnostics, address, 30, first_usable(address.value));
         } else if (!is_host_address(address.value)) {
-            diagnostics.add(address.at, "found " + to_string(address.value) + ", expected an address that a host may have");
+            diagnostics.add(address.at,
+                            "found " + to_string(address.value) + ", expected an address that a host may have");
         }
-        if (carries_public_addresses_only(leg.zone) && touches_rfc1918({address.value.address, address.value.address})) {
-            diagnostics.add(address.at, "found the private address " + to_string(address.value) + ", expected a public one: peering " +
-                                            to_string(leg.zone) + " carries public addresses only (RFC 1918)");
+        if (carries_public_addresses_only(leg.zone) &&
+            touches_rfc1918({address.value.address, address.value.address})) {
+            diagnostics.add(address.at, "found the private address " + to_string(address.value) +
+                                            ", expected a public one: peering " + to_string(leg.zone) +
+                                            " carries public addresses only (RFC 1918)");
         }
         check_overlap(diagnostics, draft.addresses4, i);
     }
     std::vector<Located<InterfaceAddress6>> global;
-    std::ranges::copy_if(draft.addresses6, std::back_inserter(global), [](const auto& a) { return !is_link_local(a.value.address); });
+    std::ranges::copy_if(draft.addresses6, std::back_inserter(global),
+                         [](const auto& a) { return !is_link_local(a.value.address); });
     for (std::size_t i = 0; i < global.size(); ++i) {
         const LegConfig& leg = draft.config.legs[global[i].owner];
         if (leg.zone == Zone::public_peering) {
-            diagnostics.add(global[i].at, "found " + to_string(global[i].value) + ", expected IPv4 only: public peering has no IPv6");
+            diagnostics.add(global[i].at,
+                            "found " + to_string(global[i].value) + ", expected IPv4 only: public peering has no IPv6");
         } else if (leg.link != Link::none) {
             check_circuit_address(diagnostics, global[i], 126, first_usable(global[i].value));
         } else if (!is_host_address(global[i].value)) {
-            diagnostics.add(global[i].at, "found " + to_string(global[i].value) + ", expected an address that a host may have");
+            diagnostics.add(global[i].at,
+                            "found " + to_string(global[i].value) + ", expected an address that a host may have");
         }
         check_overlap(diagnostics, global, i);
     }
@@ -147,19 +161,22 @@ void check_pools(Diagnostics& diagnostics, const Draft& draft) {
         for (std::size_t j = 0; j < i; ++j) {
             const Located<Ipv4Range>& other = draft.ranges[j];
             if (range.value.first <= other.value.last && other.value.first <= range.value.last) {
-                diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected none of " + text_of(other.value) +
-                                              ", which the pool of " + to_string(draft.config.pools[other.owner].zone) + " has (" +
+                diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected none of " +
+                                              text_of(other.value) + ", which the pool of " +
+                                              to_string(draft.config.pools[other.owner].zone) + " has (" +
                                               line(other.at) + ")");
             }
         }
         if (carries_public_addresses_only(zone) && touches_rfc1918(range.value)) {
-            diagnostics.add(range.at, "found private addresses " + text_of(range.value) + ", expected public ones: peering " +
-                                          to_string(zone) + " carries public addresses only (RFC 1918)");
+            diagnostics.add(range.at, "found private addresses " + text_of(range.value) +
+                                          ", expected public ones: peering " + to_string(zone) +
+                                          " carries public addresses only (RFC 1918)");
         }
         for (const Located<InterfaceAddress4>& address : draft.addresses4) {
             if (holds(range.value, address.value.address)) {
                 diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected them without " +
-                                              to_string(address.value.address) + ", which a leg has (" + line(address.at) + ")");
+                                              to_string(address.value.address) + ", which a leg has (" +
+                                              line(address.at) + ")");
             }
         }
     }
@@ -170,15 +187,15 @@ void check_accept(Diagnostics& diagnostics, const Draft& draft) {
     for (const Located<Prefix4>& accept : draft.accept4) {
         const Zone zone = draft.config.accept[accept.owner].zone;
         if (carries_public_addresses_only(zone) && touches_rfc1918({accept.value.address, accept.value.last()})) {
-            diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " + to_string(zone) +
-                                           " carries no private addresses and no default route");
+            diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " +
+                                           to_string(zone) + " carries no private addresses and no default route");
         }
     }
     for (const Located<Prefix6>& accept : draft.accept6) {
         const Zone zone = draft.config.accept[accept.owner].zone;
         if (carries_public_addresses_only(zone) && accept.value.length == 0) {
-            diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " + to_string(zone) +
-                                           " carries no default route");
+            diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " +
+                                           to_string(zone) + " carries no default route");
         }
     }
 }
@@ -191,13 +208,14 @@ void check_tunnel_keys(Diagnostics& diagnostics, const Draft& draft) {
         const TunnelPositions& at = draft.tunnels[i];
         if (at.if_id.line != 0) {
             if (const auto [first, is_new] = if_ids.emplace(tunnel.if_id, at.if_id); !is_new) {
-                diagnostics.add(at.if_id, "found if-id " + std::to_string(tunnel.if_id) + " again, expected another than that of " +
-                                              line(first->second));
+                diagnostics.add(at.if_id, "found if-id " + std::to_string(tunnel.if_id) +
+                                              " again, expected another than that of " + line(first->second));
             }
         }
         if (at.sa_file.line != 0) {  // one key in two tunnels would repeat IVs (RFC 4106 section 3.1)
             if (const auto [first, is_new] = files.emplace(tunnel.sa_file, at.sa_file); !is_new) {
-                diagnostics.add(at.sa_file, "found sa-file '" + tunnel.sa_file.string() + "' again, expected keys of its own, not those of " +
+                diagnostics.add(at.sa_file, "found sa-file '" + tunnel.sa_file.string() +
+                                                "' again, expected keys of its own, not those of " +
                                                 line(first->second));
             }
         }
@@ -231,27 +249,29 @@ void check_tunnel_local(Diagnostics& diagnostics, const Draft& draft, TunnelConf
     tunnel.leg = ours->owner;
     const LegConfig& leg = draft.config.legs[tunnel.leg];
     if (at.link.line != 0 && leg.link != tunnel.link) {
-        diagnostics.add(at.local, "found " + to_string(tunnel.local) + " of leg " + leg.netdev + ", expected an address on the " +
-                                      to_string(tunnel.link) + " link (" + list_of_addresses(draft, tunnel.link) + ")");
+        diagnostics.add(at.local, "found " + to_string(tunnel.local) + " of leg " + leg.netdev +
+                                      ", expected an address on the " + to_string(tunnel.link) + " link (" +
+                                      list_of_addresses(draft, tunnel.link) + ")");
         return;
     }
     tunnel.link = leg.link;
     if (tunnel.mtu > leg.mtu) {
         if (at.mtu.line != 0) {
-            diagnostics.add(at.mtu, "found MTU " + std::to_string(tunnel.mtu) + ", expected at most the " + std::to_string(leg.mtu) +
-                                        " of leg " + leg.netdev);
+            diagnostics.add(at.mtu, "found MTU " + std::to_string(tunnel.mtu) + ", expected at most the " +
+                                        std::to_string(leg.mtu) + " of leg " + leg.netdev);
         } else {
             tunnel.mtu = leg.mtu;
         }
     }
 }
 
-void check_tunnel_remote(Diagnostics& diagnostics, const Draft& draft, const TunnelConfig& tunnel, const TunnelPositions& at) {
+void check_tunnel_remote(Diagnostics& diagnostics, const Draft& draft, const TunnelConfig& tunnel,
+                         const TunnelPositions& at) {
     const std::string found = "found remote " + to_string(tunnel.remote) + ", expected ";
     for (const Located<Prefix4>& encrypt : draft.encrypt4) {
         if (encrypt.value.contains(tunnel.remote)) {
-            diagnostics.add(at.remote, found + "it outside of " + to_string(encrypt.value) + " under encrypt (" + line(encrypt.at) +
-                                           "): a tunnel's own packets are not encrypted again");
+            diagnostics.add(at.remote, found + "it outside of " + to_string(encrypt.value) + " under encrypt (" +
+                                           line(encrypt.at) + "): a tunnel's own packets are not encrypted again");
         }
     }
     if (!draft.peerings_complete) {

@@ -12,23 +12,34 @@ std::uint32_t Config::nat_sessions() const noexcept {
 
 std::string to_string(Zone zone) {
     switch (zone) {
-        case Zone::lan: return "lan";
-        case Zone::private_peering: return "private";
-        case Zone::public_peering: return "public";
-        case Zone::microsoft_peering: return "microsoft";
-        case Zone::internet: return "internet";
-        case Zone::tunnel: return "tunnel";
-        case Zone::translated: return "translated";
-        case Zone::self: return "self";
+        case Zone::lan:
+            return "lan";
+        case Zone::private_peering:
+            return "private";
+        case Zone::public_peering:
+            return "public";
+        case Zone::microsoft_peering:
+            return "microsoft";
+        case Zone::internet:
+            return "internet";
+        case Zone::tunnel:
+            return "tunnel";
+        case Zone::translated:
+            return "translated";
+        case Zone::self:
+            return "self";
     }
     return "?";
 }
 
 std::string to_string(Link link) {
     switch (link) {
-        case Link::none: return "none";
-        case Link::primary: return "primary";
-        case Link::secondary: return "secondary";
+        case Link::none:
+            return "none";
+        case Link::primary:
+            return "primary";
+        case Link::secondary:
+            return "secondary";
     }
     return "?";
 }

@@ -114,7 +114,8 @@ struct Config {
     std::uint32_t nat_sessions() const noexcept;
 };
 
-// The word of the configuration file: "lan", "private", "public", "microsoft", "internet"; other zones by their own name.
+// The word of the configuration file: "lan", "private", "public", "microsoft", "internet"; other zones by their own
+// name.
 std::string to_string(Zone zone);
 std::string to_string(Link link);  // "primary", "secondary", "none"
 

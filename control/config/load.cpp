@@ -24,7 +24,8 @@ Draft draft_of(Diagnostics& diagnostics, const std::string& text) {
             check_draft(diagnostics, draft);
         }
     } catch (const YAML::Exception& e) {
-        diagnostics.add(SourcePosition{}, std::string{"found a construct that cannot be read ("} + e.what() + "), expected plain YAML");
+        diagnostics.add(SourcePosition{},
+                        std::string{"found a construct that cannot be read ("} + e.what() + "), expected plain YAML");
     }
     return draft;
 }
@@ -43,7 +44,8 @@ void check_sa_files_exist(Diagnostics& diagnostics, const Draft& draft) {
         std::error_code error;
         if (at.line != 0 && !std::filesystem::exists(path, error)) {
             const std::string reason = error ? error.message() : "No such file or directory";
-            diagnostics.add(at, "found no file '" + path.string() + "' (" + reason + "), expected one with the tunnel's keys");
+            diagnostics.add(
+                at, "found no file '" + path.string() + "' (" + reason + "), expected one with the tunnel's keys");
         }
     }
 }
@@ -51,7 +53,8 @@ void check_sa_files_exist(Diagnostics& diagnostics, const Draft& draft) {
 }  // namespace
 
 std::string to_string(const ConfigError& error) {
-    const std::string place = error.line == 0 ? "" : ":" + std::to_string(error.line) + ":" + std::to_string(error.column);
+    const std::string place =
+        error.line == 0 ? "" : ":" + std::to_string(error.line) + ":" + std::to_string(error.column);
     return error.file + place + ": " + error.message;
 }
 

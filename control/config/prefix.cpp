@@ -26,8 +26,8 @@ std::optional<T> parse_with(int family, std::string_view text) {
 
 // "address/length" to its two parts; the length is `width` when it is left out and that is allowed.
 template <class Address, class Parse>
-std::optional<std::pair<Address, std::uint8_t>> parse_slash(std::string_view text, std::uint8_t width, bool length_optional,
-                                                            Parse parse) {
+std::optional<std::pair<Address, std::uint8_t>> parse_slash(std::string_view text, std::uint8_t width,
+                                                            bool length_optional, Parse parse) {
     const std::size_t slash = text.find('/');
     const auto address = parse(text.substr(0, slash));
     if (!address) {
@@ -57,9 +57,10 @@ Ipv6Address masked(const Ipv6Address& address, unsigned length) noexcept {
 }
 
 bool touches_rfc1918(Ipv4Range range) noexcept {
-    constexpr auto kPrivate = std::to_array<Prefix4>(
-        {{to_be32(0x0a000000), 8}, {to_be32(0xac100000), 12}, {to_be32(0xc0a80000), 16}});
-    return std::ranges::any_of(kPrivate, [range](Prefix4 p) { return range.first <= p.last() && p.address <= range.last; });
+    constexpr auto kPrivate =
+        std::to_array<Prefix4>({{to_be32(0x0a000000), 8}, {to_be32(0xac100000), 12}, {to_be32(0xc0a80000), 16}});
+    return std::ranges::any_of(kPrivate,
+                               [range](Prefix4 p) { return range.first <= p.last() && p.address <= range.last; });
 }
 
 std::optional<be32> parse_address4(std::string_view text) { return parse_with<be32>(AF_INET, text); }

@@ -17,17 +17,23 @@ bool is_circuit_zone(Zone zone) {
 
 std::string_view netdev_stem(Zone zone) {
     switch (zone) {
-        case Zone::private_peering: return "prv";
-        case Zone::public_peering: return "pub";
-        case Zone::microsoft_peering: return "msft";
-        case Zone::internet: return "inet";
-        default: return "lan";
+        case Zone::private_peering:
+            return "prv";
+        case Zone::public_peering:
+            return "pub";
+        case Zone::microsoft_peering:
+            return "msft";
+        case Zone::internet:
+            return "inet";
+        default:
+            return "lan";
     }
 }
 
 class PeeringReader {
 public:
-    PeeringReader(Diagnostics& diagnostics, Draft& draft, Zone zone) : diagnostics_(diagnostics), draft_(draft), zone_(zone) {}
+    PeeringReader(Diagnostics& diagnostics, Draft& draft, Zone zone)
+        : diagnostics_(diagnostics), draft_(draft), zone_(zone) {}
 
     void read(const YAML::Node& node) {
         const MapReader map{diagnostics_, node, schema::kPeering};
@@ -69,10 +75,11 @@ private:
         const bool over_link = is_circuit_zone(zone_) && draft_.config.role == Role::on_premises;
         const auto wrong = map.find(over_link ? "port" : "link");
         if (wrong) {
-            diagnostics_.add(*wrong, over_link ? "found 'port' on a leg of peering " + to_string(zone_) +
-                                                     ", expected 'link': with role on-premises this peering is on the circuit"
-                                               : "found 'link' on a leg of peering " + to_string(zone_) +
-                                                     ", expected 'port': this leg is not on a circuit");
+            diagnostics_.add(*wrong, over_link
+                                         ? "found 'port' on a leg of peering " + to_string(zone_) +
+                                               ", expected 'link': with role on-premises this peering is on the circuit"
+                                         : "found 'link' on a leg of peering " + to_string(zone_) +
+                                               ", expected 'port': this leg is not on a circuit");
             return;
         }
         if (over_link) {
@@ -102,7 +109,8 @@ private:
         }
         leg.link = *link;
         if (!draft_.config.circuit) {
-            diagnostics_.add(*node, "found link '" + to_string(*link) + "', expected a circuit section that names its port");
+            diagnostics_.add(*node,
+                             "found link '" + to_string(*link) + "', expected a circuit section that names its port");
             return;
         }
         leg.port = *link == Link::primary ? draft_.config.circuit->primary_port : draft_.config.circuit->secondary_port;
@@ -111,7 +119,8 @@ private:
     void read_vlan(const YAML::Node& node, LegConfig& leg) {
         constexpr std::uint64_t kLastVlan = 4094;  // 802.1Q: 0 is no VLAN, 4095 is reserved
         if (!node.IsMap()) {
-            const auto id = read_scalar(diagnostics_, node, "a VLAN from 1 to 4094, or a mapping with the keys " + join(schema::kVlan),
+            const auto id = read_scalar(diagnostics_, node,
+                                        "a VLAN from 1 to 4094, or a mapping with the keys " + join(schema::kVlan),
                                         MapReader::unsigned_parser(1, kLastVlan));
             leg.tag_count = id ? 1 : 0;
             leg.tags[0] = {kEtherTypeVlan, to_be16(static_cast<std::uint16_t>(id.value_or(0)))};
@@ -119,7 +128,8 @@ private:
         }
         const MapReader map{diagnostics_, node, schema::kVlan};
         std::uint16_t outer = 0, inner = 0, ethertype = kEtherTypeVlan.host();
-        map.read_required("outer", outer, MapReader::unsigned_text(1, kLastVlan), MapReader::unsigned_parser(1, kLastVlan));
+        map.read_required("outer", outer, MapReader::unsigned_text(1, kLastVlan),
+                          MapReader::unsigned_parser(1, kLastVlan));
         map.read_unsigned("inner", inner, 1, kLastVlan);
         map.read("ethertype", ethertype, "0x8100 or 0x88a8", [](std::string_view text) {
             const auto value = parse_unsigned(text, 0, 0xffff);
@@ -136,7 +146,8 @@ private:
         const PortConfig* port = find_port(leg.port);
         const std::uint16_t limit = port != nullptr ? port->mtu : std::uint16_t{9216};
         leg.mtu = port != nullptr ? port->mtu : leg.mtu;
-        map.read("mtu", leg.mtu, MapReader::unsigned_text(576, limit) + " (the port's MTU)", MapReader::unsigned_parser(576, limit));
+        map.read("mtu", leg.mtu, MapReader::unsigned_text(576, limit) + " (the port's MTU)",
+                 MapReader::unsigned_parser(576, limit));
     }
 
     void read_addresses(const MapReader& map, LegConfig& leg) {
@@ -149,9 +160,10 @@ private:
             if (const auto v4 = item.IsScalar() ? parse_interface_address4(item.Scalar()) : std::nullopt) {
                 leg.addresses4.push_back(*v4);
                 draft_.addresses4.push_back({*v4, position_of(item), index});
-            } else if (const auto v6 = read_scalar(diagnostics_, item,
-                                                   "an address with its prefix length, like 203.0.113.1/30 or \"2001:db8::1/126\"",
-                                                   parse_interface_address6)) {
+            } else if (const auto v6 =
+                           read_scalar(diagnostics_, item,
+                                       "an address with its prefix length, like 203.0.113.1/30 or \"2001:db8::1/126\"",
+                                       parse_interface_address6)) {
                 leg.addresses6.push_back(*v6);
                 draft_.addresses6.push_back({*v6, position_of(item), index});
             }
@@ -163,7 +175,8 @@ private:
         std::string base{netdev_stem(zone_)};
         base += link == Link::primary ? "-pri" : link == Link::secondary ? "-sec" : "";
         std::string name = base;
-        for (unsigned n = 1; std::ranges::find(draft_.config.legs, name, &LegConfig::netdev) != draft_.config.legs.end(); ++n) {
+        for (unsigned n = 1;
+             std::ranges::find(draft_.config.legs, name, &LegConfig::netdev) != draft_.config.legs.end(); ++n) {
             name = base + std::to_string(n);
         }
         return name;
@@ -176,8 +189,8 @@ private:
         }
         if (zone_ == Zone::lan || zone_ == Zone::private_peering) {
             diagnostics_.add(map.position(), "found a pool on peering " + to_string(zone_) +
-                                                 ", expected one on public, microsoft or internet only: " + to_string(zone_) +
-                                                 " addresses are never translated");
+                                                 ", expected one on public, microsoft or internet only: " +
+                                                 to_string(zone_) + " addresses are never translated");
             return;
         }
         PoolConfig pool;
@@ -208,8 +221,9 @@ private:
     void read_ranges(const YAML::Node& list, std::size_t pool) {
         constexpr std::uint32_t kMostAddresses = 65536;
         for_each_item(diagnostics_, list, "a list of public addresses", [&](const YAML::Node& item) {
-            const auto range = read_scalar(diagnostics_, item,
-                                           "IPv4 addresses like 198.51.100.0/28, 198.51.100.7 or 198.51.100.2-198.51.100.9", parse_range4);
+            const auto range = read_scalar(
+                diagnostics_, item, "IPv4 addresses like 198.51.100.0/28, 198.51.100.7 or 198.51.100.2-198.51.100.9",
+                parse_range4);
             if (range && range->last.host() - range->first.host() >= kMostAddresses) {
                 diagnostics_.unexpected(item, "at most 65536 addresses (a /16)");
             } else if (range) {
@@ -235,8 +249,9 @@ private:
             if (const auto v4 = item.IsScalar() ? parse_prefix4(item.Scalar()) : std::nullopt) {
                 accept.prefixes4.push_back(*v4);
                 draft_.accept4.push_back({*v4, position_of(item), index});
-            } else if (const auto v6 = read_scalar(diagnostics_, item,
-                                                   "a prefix without host bits, like 20.51.0.0/29 or \"2603:1000::/24\"", parse_prefix6)) {
+            } else if (const auto v6 = read_scalar(
+                           diagnostics_, item, "a prefix without host bits, like 20.51.0.0/29 or \"2603:1000::/24\"",
+                           parse_prefix6)) {
                 accept.prefixes6.push_back(*v6);
                 draft_.accept6.push_back({*v6, position_of(item), index});
             }
@@ -257,7 +272,8 @@ private:
 }  // namespace
 
 void read_peerings(Diagnostics& diagnostics, const YAML::Node& peerings, Draft& draft) {
-    static constexpr std::array kZones = {Zone::lan, Zone::private_peering, Zone::public_peering, Zone::microsoft_peering, Zone::internet};
+    static constexpr std::array kZones = {Zone::lan, Zone::private_peering, Zone::public_peering,
+                                          Zone::microsoft_peering, Zone::internet};
     const std::size_t errors_before = diagnostics.count();
     const MapReader map{diagnostics, peerings, schema::kPeerings};
     for (const Zone zone : kZones) {

@@ -10,11 +10,15 @@ namespace twinspan {
 namespace {
 
 std::optional<Role> parse_role(std::string_view text) {
-    return text == "on-premises" ? std::optional{Role::on_premises} : text == "azure" ? std::optional{Role::azure} : std::nullopt;
+    return text == "on-premises" ? std::optional{Role::on_premises}
+           : text == "azure"     ? std::optional{Role::azure}
+                                 : std::nullopt;
 }
 
 std::optional<IdlePolicy> parse_idle(std::string_view text) {
-    return text == "sleep" ? std::optional{IdlePolicy::sleep} : text == "poll" ? std::optional{IdlePolicy::poll} : std::nullopt;
+    return text == "sleep"  ? std::optional{IdlePolicy::sleep}
+           : text == "poll" ? std::optional{IdlePolicy::poll}
+                            : std::nullopt;
 }
 
 std::optional<std::string> parse_text(std::string_view text) {
@@ -26,10 +30,10 @@ constexpr std::string_view kNameText = "a name of at most 32 letters, digits and
 void read_dpdk(Diagnostics& diagnostics, const YAML::Node& node, DpdkConfig& out) {
     const MapReader map{diagnostics, node, schema::kDpdk};
     map.read("hugepages", out.hugepages, "true or false", parse_bool);
-    map.read("memory", out.memory_mib, "a size of 64MiB or more, like 1024MiB or 2GiB",
-             [](std::string_view text) { return parse_mib(text).and_then([](std::uint64_t mib) {
-                 return mib >= 64 ? std::optional{mib} : std::nullopt;
-             }); });
+    map.read("memory", out.memory_mib, "a size of 64MiB or more, like 1024MiB or 2GiB", [](std::string_view text) {
+        return parse_mib(text).and_then(
+            [](std::uint64_t mib) { return mib >= 64 ? std::optional{mib} : std::nullopt; });
+    });
     map.read_unsigned("buffers", out.buffers, 1024, 1u << 22);
     if (const auto args = map.find("args")) {
         for_each_item(diagnostics, *args, "a list of EAL arguments", [&](const YAML::Node& item) {
@@ -50,7 +54,8 @@ void read_workers(Diagnostics& diagnostics, const YAML::Node& node, WorkersConfi
     }
     const std::size_t errors_before = diagnostics.count();
     for_each_item(diagnostics, *cpus, "a list of CPU numbers", [&](const YAML::Node& item) {
-        const auto cpu = read_scalar(diagnostics, item, MapReader::unsigned_text(0, 1023), MapReader::unsigned_parser(0, 1023));
+        const auto cpu =
+            read_scalar(diagnostics, item, MapReader::unsigned_text(0, 1023), MapReader::unsigned_parser(0, 1023));
         if (cpu && std::ranges::find(out.cpus, *cpu) != out.cpus.end()) {
             diagnostics.unexpected(item, "each CPU once");
         } else if (cpu) {
@@ -77,7 +82,8 @@ void read_ports(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft) 
         PortConfig port;
         const auto name = read_scalar(diagnostics, key, kNameText, parse_name);
         const MapReader map{diagnostics, value, schema::kPort};
-        map.read_required("device", port.device, "a DPDK device, like 0000:65:00.0 or net_af_packet0,iface=eth1", parse_text);
+        map.read_required("device", port.device, "a DPDK device, like 0000:65:00.0 or net_af_packet0,iface=eth1",
+                          parse_text);
         map.read_unsigned("mtu", port.mtu, 576, 9216);
         port.name = name.value_or("");
         draft.config.ports.push_back(std::move(port));  // also when it is bad, for what refers to it
@@ -87,7 +93,8 @@ void read_ports(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft) 
     }
 }
 
-void read_port_name(Diagnostics& diagnostics, const MapReader& map, std::string_view key, const Draft& draft, std::string& out) {
+void read_port_name(Diagnostics& diagnostics, const MapReader& map, std::string_view key, const Draft& draft,
+                    std::string& out) {
     const auto node = map.require(key, "the name of a port");
     if (!node) {
         return;
@@ -121,7 +128,8 @@ void read_encrypt(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft
         if (const auto v4 = item.IsScalar() ? parse_prefix4(item.Scalar()) : std::nullopt) {
             draft.config.encrypt4.push_back(*v4);
             draft.encrypt4.push_back({*v4, position_of(item)});
-        } else if (const auto v6 = read_scalar(diagnostics, item, "a prefix without host bits, like 10.20.0.0/16 or \"fd10:20::/64\"",
+        } else if (const auto v6 = read_scalar(diagnostics, item,
+                                               "a prefix without host bits, like 10.20.0.0/16 or \"fd10:20::/64\"",
                                                parse_prefix6)) {
             draft.config.encrypt6.push_back(*v6);
         }
@@ -137,9 +145,8 @@ void read_top_level(Diagnostics& diagnostics, const YAML::Node& root, Draft& dra
     map.read("name", config.name, kNameText, parse_name);
     map.read_required("role", config.role, "on-premises or azure", parse_role);
     config.state_dir = "/var/lib/twinspan/" + config.name;
-    map.read("state-dir", config.state_dir, "an absolute path", [](std::string_view text) {
-        return text.starts_with('/') ? std::optional{text} : std::nullopt;
-    });
+    map.read("state-dir", config.state_dir, "an absolute path",
+             [](std::string_view text) { return text.starts_with('/') ? std::optional{text} : std::nullopt; });
     const auto section = [&](std::string_view key, auto&& reader) {
         if (const auto node = map.find(key)) {
             reader(*node);

@@ -71,7 +71,8 @@ void read_file(Diagnostics& diagnostics, const SecretText& secrets, SaFile& out)
     read_sa(diagnostics, inbound_map, secrets, out.inbound);
     inbound_map.read_unsigned("replay-window", out.replay_window_bits, ReplayWindow::kMinBits, ReplayWindow::kMaxBits);
     if (same_keymat(out.outbound, out.inbound)) {
-        diagnostics.add(*inbound, "found the key of outbound again, expected another: one key in both directions repeats IVs");
+        diagnostics.add(*inbound,
+                        "found the key of outbound again, expected another: one key in both directions repeats IVs");
     }
 }
 
@@ -86,15 +87,17 @@ void check_shared(const Config& config, const std::vector<SaFile>& files, std::v
     for (std::size_t i = 0; i < files.size(); ++i) {
         const std::string file = config.tunnels[i].sa_file.string();
         if (const auto [first, is_new] = spis.emplace(files[i].inbound.spi, i); !is_new) {
-            errors.push_back({file, 0, 0, "found inbound SPI " + std::to_string(files[i].inbound.spi) + " of tunnel '" +
-                                              config.tunnels[first->second].name + "' again, expected another"});
+            errors.push_back({file, 0, 0,
+                              "found inbound SPI " + std::to_string(files[i].inbound.spi) + " of tunnel '" +
+                                  config.tunnels[first->second].name + "' again, expected another"});
         }
         for (const SaConfig* sa : {&files[i].outbound, &files[i].inbound}) {
             auto& alike = by_first_byte[std::size_t{sa->keymat.data()[0]} << 8 | sa->keymat.data()[1]];
             for (const auto& [other, owner] : alike) {
                 if (owner != i && same_keymat(*sa, *other)) {
-                    errors.push_back({file, 0, 0, "found a key of tunnel '" + config.tunnels[owner].name +
-                                                      "' again, expected another: one key in two SAs repeats IVs"});
+                    errors.push_back({file, 0, 0,
+                                      "found a key of tunnel '" + config.tunnels[owner].name +
+                                          "' again, expected another: one key in two SAs repeats IVs"});
                 }
             }
             alike.emplace_back(sa, i);

@@ -3,8 +3,8 @@
 #include "control/config/prefix.hpp"
 
 #include <algorithm>
-#include <charconv>
 #include <cctype>
+#include <charconv>
 #include <limits>
 #include <vector>
 
@@ -28,7 +28,9 @@ std::optional<std::uint64_t> parse_with_unit(std::string_view text, std::span<co
     return number ? std::optional{*number * unit->factor} : std::nullopt;
 }
 
-bool is_name_character(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.'; }
+bool is_name_character(char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '-' || c == '_' || c == '.';
+}
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
     std::vector<std::size_t> row(b.size() + 1);
@@ -112,7 +114,8 @@ std::optional<Link> parse_link(std::string_view text) {
 }
 
 std::optional<std::string> parse_name(std::string_view text) {
-    const bool good = !text.empty() && text.size() <= 32 && std::isalnum(static_cast<unsigned char>(text.front())) != 0 &&
+    const bool good = !text.empty() && text.size() <= 32 &&
+                      std::isalnum(static_cast<unsigned char>(text.front())) != 0 &&
                       std::ranges::all_of(text, is_name_character);
     return good ? std::optional{std::string{text}} : std::nullopt;
 }

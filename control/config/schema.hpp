@@ -9,7 +9,7 @@ namespace twinspan::schema {
 
 using Keys = std::span<const std::string_view>;
 
-inline constexpr std::string_view kTop[] = {"version", "name",     "role",    "dpdk",    "workers",  "limits",
+inline constexpr std::string_view kTop[] = {"version", "name",    "role",     "dpdk",    "workers", "limits",
                                             "ports",   "circuit", "peerings", "tunnels", "encrypt", "state-dir"};
 inline constexpr std::string_view kDpdk[] = {"hugepages", "memory", "buffers", "args"};
 inline constexpr std::string_view kWorkers[] = {"count", "idle", "cpus"};

@@ -40,13 +40,16 @@ std::string what_is_wrong(const struct stat& info) {
         return "found something other than a file, expected a regular file";
     }
     if (info.st_uid != 0 && info.st_uid != geteuid()) {
-        return "found a file of user " + std::to_string(info.st_uid) + ", expected one of root: keys are read by root only (chown root)";
+        return "found a file of user " + std::to_string(info.st_uid) +
+               ", expected one of root: keys are read by root only (chown root)";
     }
     if ((info.st_mode & 077) != 0) {
-        return "found a file that group or others may access, expected keys that only their owner may read (chmod 0600)";
+        return "found a file that group or others may access, expected keys that only their owner may read (chmod "
+               "0600)";
     }
     if (info.st_size > kLargestFileBytes) {
-        return "found " + std::to_string(info.st_size) + " bytes, expected at most " + std::to_string(kLargestFileBytes);
+        return "found " + std::to_string(info.st_size) + " bytes, expected at most " +
+               std::to_string(kLargestFileBytes);
     }
     return {};
 }
@@ -98,11 +101,13 @@ std::expected<SecretText, std::string> SecretText::read(const std::filesystem::p
     const Descriptor file{open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
     if (file.get() < 0) {
         return std::unexpected(errno == ELOOP ? std::string{"found a symbolic link, expected the file itself"}
-                                              : std::string{"found no readable file ("} + std::strerror(errno) + "), expected an SA file");
+                                              : std::string{"found no readable file ("} + std::strerror(errno) +
+                                                    "), expected an SA file");
     }
-    struct stat info {};
+    struct stat info{};
     if (fstat(file.get(), &info) != 0) {
-        return std::unexpected(std::string{"cannot examine the file ("} + std::strerror(errno) + "), expected an SA file");
+        return std::unexpected(std::string{"cannot examine the file ("} + std::strerror(errno) +
+                               "), expected an SA file");
     }
     if (std::string wrong = what_is_wrong(info); !wrong.empty()) {
         return std::unexpected(std::move(wrong));
@@ -110,8 +115,9 @@ std::expected<SecretText, std::string> SecretText::read(const std::filesystem::p
     SecretBytes buffer{static_cast<std::size_t>(info.st_size)};
     const ssize_t length = read_all(file.get(), buffer);
     if (length != info.st_size) {
-        return std::unexpected(length < 0 ? std::string{"cannot read the file ("} + std::strerror(errno) + "), expected an SA file"
-                                          : std::string{"the file changed while it was read, expected it to stay as it is"});
+        return std::unexpected(
+            length < 0 ? std::string{"cannot read the file ("} + std::strerror(errno) + "), expected an SA file"
+                       : std::string{"the file changed while it was read, expected it to stay as it is"});
     }
     return SecretText{buffer};
 }

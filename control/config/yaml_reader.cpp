@@ -30,10 +30,14 @@ std::string quoted(const std::string& text) {
 
 std::string describe(const YAML::Node& node) {
     switch (node.Type()) {
-        case YAML::NodeType::Scalar: return quoted(node.Scalar());
-        case YAML::NodeType::Sequence: return "a list";
-        case YAML::NodeType::Map: return "a mapping";
-        default: return "nothing";
+        case YAML::NodeType::Scalar:
+            return quoted(node.Scalar());
+        case YAML::NodeType::Sequence:
+            return "a list";
+        case YAML::NodeType::Map:
+            return "a mapping";
+        default:
+            return "nothing";
     }
 }
 
@@ -53,7 +57,8 @@ void walk_map(Diagnostics& diagnostics, const YAML::Node& map, Entry entry) {
         }
         const auto [before, is_new] = seen.emplace(pair.first.Scalar(), position_of(pair.first));
         if (!is_new) {
-            diagnostics.add(pair.first, "found key " + quoted(before->first) + " again, expected it once (first at line " +
+            diagnostics.add(pair.first, "found key " + quoted(before->first) +
+                                            " again, expected it once (first at line " +
                                             std::to_string(before->second.line) + ")");
             continue;
         }
@@ -83,7 +88,7 @@ void Diagnostics::unknown_name(const YAML::Node& at, std::string_view expected,
 }
 
 std::vector<ConfigError> Diagnostics::take() {
-    std::ranges::stable_sort(errors_, {}, [](const ConfigError& e) { return std::tuple{e.line, e.column}; });
+    std::ranges::sort(errors_, {}, [](const ConfigError& e) { return std::tie(e.line, e.column, e.message); });
     errors_.resize(std::min(errors_.size(), kMaxConfigErrors));
     return std::move(errors_);
 }
@@ -106,7 +111,8 @@ std::optional<YAML::Node> parse_yaml(Diagnostics& diagnostics, const std::string
     } catch (const YAML::Exception& e) {
         diagnostics.add(from_mark(e.mark), "found broken YAML (" + e.msg + "), expected a well-formed document");
     } catch (const std::exception& e) {
-        diagnostics.add(SourcePosition{}, std::string{"found broken YAML ("} + e.what() + "), expected a well-formed document");
+        diagnostics.add(SourcePosition{},
+                        std::string{"found broken YAML ("} + e.what() + "), expected a well-formed document");
     }
     return std::nullopt;
 }
@@ -173,7 +179,8 @@ std::string MapReader::unsigned_text(std::uint64_t min, std::uint64_t max) {
     return "a whole number from " + std::to_string(min) + " to " + std::to_string(max);
 }
 
-std::function<std::optional<std::uint64_t>(std::string_view)> MapReader::unsigned_parser(std::uint64_t min, std::uint64_t max) {
+std::function<std::optional<std::uint64_t>(std::string_view)> MapReader::unsigned_parser(std::uint64_t min,
+                                                                                         std::uint64_t max) {
     return [min, max](std::string_view text) { return parse_unsigned(text, min, max); };
 }
 

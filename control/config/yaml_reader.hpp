@@ -99,7 +99,8 @@ public:
     }
 
     static std::string unsigned_text(std::uint64_t min, std::uint64_t max);
-    static std::function<std::optional<std::uint64_t>(std::string_view)> unsigned_parser(std::uint64_t min, std::uint64_t max);
+    static std::function<std::optional<std::uint64_t>(std::string_view)> unsigned_parser(std::uint64_t min,
+                                                                                         std::uint64_t max);
 
 private:
     template <class T, class Parse>

@@ -36,7 +36,8 @@ int show(const Terminal& terminal, const Request& request) {
         terminal.err << "twinspanctl: " << data.error().what << '\n';
         return kFailed;
     }
-    terminal.out << (request.as_json ? data->dump(-1, ' ', false, json::error_handler_t::replace) + '\n' : view(request.what, *data));
+    terminal.out << (request.as_json ? data->dump(-1, ' ', false, json::error_handler_t::replace) + '\n'
+                                     : view(request.what, *data));
     return kDone;
 }
 

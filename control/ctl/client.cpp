@@ -53,7 +53,8 @@ Result<void> connect_to(int fd, const std::filesystem::path& path, std::chrono::
     setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
     if (fd < 0 || connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         const bool nobody = errno == ENOENT || errno == ECONNREFUSED;
-        return failed(path, nobody ? "no twinspand answers here (" + std::string{std::strerror(errno)} + ")" : std::strerror(errno));
+        return failed(path, nobody ? "no twinspand answers here (" + std::string{std::strerror(errno)} + ")"
+                                   : std::strerror(errno));
     }
     return {};
 }
@@ -109,7 +110,8 @@ Result<std::filesystem::path> find_socket(const std::filesystem::path& folder, c
     for (const std::string& n : names) {
         listed += (listed.empty() ? "" : ", ") + n;
     }
-    const std::string there = names.empty() ? "none runs (no socket in " + folder.string() + ")" : "these run: " + listed;
+    const std::string there =
+        names.empty() ? "none runs (no socket in " + folder.string() + ")" : "these run: " + listed;
     if (name && std::ranges::find(names, *name) == names.end()) {
         return std::unexpected(Error{"no twinspand is called '" + *name + "'; " + there});
     }
@@ -138,7 +140,8 @@ Result<json> call(const std::filesystem::path& socket_path, const json& request,
     }
     if (!reply["ok"].get<bool>()) {
         const auto said = reply.find("error");
-        return std::unexpected(Error{said != reply.end() && said->is_string() ? said->get<std::string>() : "refused without a reason"});
+        return std::unexpected(
+            Error{said != reply.end() && said->is_string() ? said->get<std::string>() : "refused without a reason"});
     }
     return reply.contains("data") ? std::move(reply["data"]) : json{};
 }

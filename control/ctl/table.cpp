@@ -16,12 +16,14 @@ constexpr std::size_t kGap = 2;
 constexpr std::size_t kNarrowest = 4;  // a text is not cut below this
 
 bool is_number(Format format) {
-    return format == Format::integer || format == Format::count || format == Format::bytes || format == Format::percent || format == Format::seconds;
+    return format == Format::integer || format == Format::count || format == Format::bytes ||
+           format == Format::percent || format == Format::seconds;
 }
 
 // Characters, not bytes: continuation bytes of UTF-8 take no room.
 std::size_t width_of(std::string_view text) {
-    return static_cast<std::size_t>(std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::ranges::count_if(text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; }));
 }
 
 std::string cut(std::string_view text, std::size_t width) {
@@ -56,7 +58,8 @@ json find(const json& row, std::string_view key) {
 }
 
 std::string text_of(const json& value) {
-    return printable(value.is_string() ? value.get<std::string>() : value.dump(-1, ' ', false, json::error_handler_t::replace));
+    return printable(value.is_string() ? value.get<std::string>()
+                                       : value.dump(-1, ' ', false, json::error_handler_t::replace));
 }
 
 std::string list_of(const json& value) {
@@ -77,10 +80,14 @@ std::string number(const json& value, Format format, bool compact) {
         case Format::hex:
             std::snprintf(buffer.data(), buffer.size(), "0x%llx", static_cast<unsigned long long>(n));
             return buffer.data();
-        case Format::integer: return std::to_string(n);
-        case Format::bytes: return human_bytes(n);
-        case Format::seconds: return human_seconds(n);
-        default: return compact ? shortened(n) : with_thousands(n);
+        case Format::integer:
+            return std::to_string(n);
+        case Format::bytes:
+            return human_bytes(n);
+        case Format::seconds:
+            return human_seconds(n);
+        default:
+            return compact ? shortened(n) : with_thousands(n);
     }
 }
 

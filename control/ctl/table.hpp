@@ -35,8 +35,8 @@ struct Column {
 
 inline constexpr std::size_t kTerminalColumns = 100;
 
-// Header line and one line per row, each ended by a newline and no wider than `width` characters. Numbers stand on the right.
-// Counts are shortened first when the width is not enough; then the widest texts are cut, with an ellipsis.
+// Header line and one line per row, each ended by a newline and no wider than `width` characters. Numbers stand on the
+// right. Counts are shortened first when the width is not enough; then the widest texts are cut, with an ellipsis.
 std::string render(std::span<const Column> columns, const nlohmann::json& rows, std::size_t width = kTerminalColumns);
 
 std::string with_thousands(std::uint64_t value);   // 1,234,567

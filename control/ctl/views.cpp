@@ -12,62 +12,115 @@ namespace {
 using nlohmann::json;
 
 constexpr Column kPorts[] = {
-    {"port", "name"}, {"netdev", "netdev"}, {"link", "link"}, {"mac", "mac"}, {"mtu", "mtu", Format::integer}, {"device", "device"},
+    {"port", "name"},     {"netdev", "netdev"}, {"link", "link"}, {"mac", "mac"}, {"mtu", "mtu", Format::integer},
+    {"device", "device"},
 };
 constexpr Column kPortCounters[] = {
-    {"port", "name"}, {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
-    {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
-    {"rx missed", "rx_missed", Format::count}, {"rx errors", "rx_errors", Format::count}, {"tx errors", "tx_errors", Format::count},
+    {"port", "name"},
+    {"rx packets", "rx_packets", Format::count},
+    {"rx bytes", "rx_bytes", Format::bytes},
+    {"tx packets", "tx_packets", Format::count},
+    {"tx bytes", "tx_bytes", Format::bytes},
+    {"rx missed", "rx_missed", Format::count},
+    {"rx errors", "rx_errors", Format::count},
+    {"tx errors", "tx_errors", Format::count},
 };
 constexpr Column kLegs[] = {
-    {"leg", "name"}, {"peering", "peering"}, {"link", "link", Format::text, Empty::hide}, {"port", "port"},
-    {"vlan", "vlan", Format::text, Empty::hide}, {"state", "state"}, {"addresses", "addresses"},
+    {"leg", "name"},
+    {"peering", "peering"},
+    {"link", "link", Format::text, Empty::hide},
+    {"port", "port"},
+    {"vlan", "vlan", Format::text, Empty::hide},
+    {"state", "state"},
+    {"addresses", "addresses"},
 };
 constexpr Column kLegCounters[] = {
-    {"leg", "name"}, {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
-    {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
+    {"leg", "name"},
+    {"rx packets", "rx_packets", Format::count},
+    {"rx bytes", "rx_bytes", Format::bytes},
+    {"tx packets", "tx_packets", Format::count},
+    {"tx bytes", "tx_bytes", Format::bytes},
 };
 constexpr Column kTunnels[] = {
-    {"tunnel", "name"}, {"if-id", "if_id", Format::integer}, {"link", "link", Format::text, Empty::hide}, {"local", "local"},
-    {"remote", "remote"}, {"state", "state"}, {"suite", "suite"}, {"mtu", "inner_mtu", Format::integer}, {"mss", "mss4", Format::integer},
+    {"tunnel", "name"},
+    {"if-id", "if_id", Format::integer},
+    {"link", "link", Format::text, Empty::hide},
+    {"local", "local"},
+    {"remote", "remote"},
+    {"state", "state"},
+    {"suite", "suite"},
+    {"mtu", "inner_mtu", Format::integer},
+    {"mss", "mss4", Format::integer},
 };
 constexpr Column kTunnelCounters[] = {
-    {"tunnel", "name"}, {"spi out", "spi_out", Format::hex}, {"spi in", "spi_in", Format::hex},
-    {"sequence", "sequence", Format::count}, {"reserved", "reserved_until", Format::count},
-    {"rx packets", "rx_packets", Format::count}, {"rx bytes", "rx_bytes", Format::bytes},
-    {"tx packets", "tx_packets", Format::count}, {"tx bytes", "tx_bytes", Format::bytes},
+    {"tunnel", "name"},
+    {"spi out", "spi_out", Format::hex},
+    {"spi in", "spi_in", Format::hex},
+    {"sequence", "sequence", Format::count},
+    {"reserved", "reserved_until", Format::count},
+    {"rx packets", "rx_packets", Format::count},
+    {"rx bytes", "rx_bytes", Format::bytes},
+    {"tx packets", "tx_packets", Format::count},
+    {"tx bytes", "tx_bytes", Format::bytes},
 };
 constexpr Column kGroups[] = {
-    {"group", "id"}, {"member", "egress"}, {"state", "state"}, {"weight", "weight", Format::count},
-    {"buckets", "buckets", Format::count}, {"share", "share", Format::percent},
+    {"group", "id"},
+    {"member", "egress"},
+    {"state", "state"},
+    {"weight", "weight", Format::count},
+    {"buckets", "buckets", Format::count},
+    {"share", "share", Format::percent},
 };
 constexpr Column kRoutes[] = {
-    {"prefix", "prefix"}, {"kind", "kind"}, {"encrypt", "encrypt", Format::yes_no}, {"via", "via"},
+    {"prefix", "prefix"},
+    {"kind", "kind"},
+    {"encrypt", "encrypt", Format::yes_no},
+    {"via", "via"},
     {"note", "note", Format::text, Empty::hide},
 };
 constexpr Column kNeighbours[] = {{"address", "address"}, {"netdev", "netdev"}, {"mac", "mac"}, {"state", "state"}};
 constexpr Column kPools[] = {
-    {"peering", "peering"}, {"addresses", "addresses", Format::list}, {"ports", "ports"}, {"sessions", "sessions", Format::count},
-    {"tcp", "by_protocol.tcp", Format::count}, {"udp", "by_protocol.udp", Format::count}, {"icmp", "by_protocol.icmp", Format::count},
+    {"peering", "peering"},
+    {"addresses", "addresses", Format::list},
+    {"ports", "ports"},
+    {"sessions", "sessions", Format::count},
+    {"tcp", "by_protocol.tcp", Format::count},
+    {"udp", "by_protocol.udp", Format::count},
+    {"icmp", "by_protocol.icmp", Format::count},
 };
 constexpr Column kPoolCounters[] = {
-    {"peering", "peering"}, {"created", "created", Format::count}, {"expired", "expired", Format::count},
-    {"no port", "ports_exhausted", Format::count}, {"no room", "sessions_exhausted", Format::count},
+    {"peering", "peering"},
+    {"created", "created", Format::count},
+    {"expired", "expired", Format::count},
+    {"no port", "ports_exhausted", Format::count},
+    {"no room", "sessions_exhausted", Format::count},
 };
 constexpr Column kSessions[] = {
-    {"protocol", "protocol"}, {"inside", "inside"}, {"outside", "outside"}, {"remote", "remote"}, {"state", "state"},
-    {"idle", "idle_s", Format::seconds},
+    {"protocol", "protocol"}, {"inside", "inside"}, {"outside", "outside"},
+    {"remote", "remote"},     {"state", "state"},   {"idle", "idle_s", Format::seconds},
 };
 constexpr Column kDrops[] = {{"reason", "reason"}, {"count", "count", Format::count}, {"meaning", "help"}};
 constexpr Column kWorkers[] = {
-    {"worker", "id"}, {"cpu", "cpu"}, {"loops", "loops", Format::count}, {"busy", "busy", Format::percent},
-    {"rx", "rx", Format::count}, {"injected", "injected", Format::count}, {"generated", "generated", Format::count},
-    {"tx", "tx", Format::count}, {"punted", "punted", Format::count}, {"drops", "drops", Format::count},
+    {"worker", "id"},
+    {"cpu", "cpu"},
+    {"loops", "loops", Format::count},
+    {"busy", "busy", Format::percent},
+    {"rx", "rx", Format::count},
+    {"injected", "injected", Format::count},
+    {"generated", "generated", Format::count},
+    {"tx", "tx", Format::count},
+    {"punted", "punted", Format::count},
+    {"drops", "drops", Format::count},
 };
 constexpr Column kAccounting[] = {
-    {"thread", "name"}, {"rx", "rx", Format::count}, {"injected", "injected", Format::count},
-    {"generated", "generated", Format::count}, {"tx", "tx", Format::count}, {"punted", "punted", Format::count},
-    {"drops", "drops", Format::count}, {"exact", "exact", Format::yes_no},
+    {"thread", "name"},
+    {"rx", "rx", Format::count},
+    {"injected", "injected", Format::count},
+    {"generated", "generated", Format::count},
+    {"tx", "tx", Format::count},
+    {"punted", "punted", Format::count},
+    {"drops", "drops", Format::count},
+    {"exact", "exact", Format::yes_no},
 };
 
 json list_at(const json& object, const char* key) {
@@ -90,7 +143,8 @@ std::string table(std::span<const Column> columns, const json& rows, std::string
 }
 
 // What the things are, then what they counted.
-std::string two_tables(std::span<const Column> what, std::span<const Column> counters, const json& rows, std::string_view none) {
+std::string two_tables(std::span<const Column> what, std::span<const Column> counters, const json& rows,
+                       std::string_view none) {
     return rows.empty() ? std::string{none} + '\n' : render(what, rows) + '\n' + render(counters, rows);
 }
 
@@ -143,7 +197,8 @@ json one_row_each(const json& data, const char* key) {
 }
 
 std::string legs(const json& data) {
-    return data.empty() ? "no legs\n" : render(kLegs, one_row_each(data, "addresses")) + '\n' + render(kLegCounters, data);
+    return data.empty() ? "no legs\n"
+                        : render(kLegs, one_row_each(data, "addresses")) + '\n' + render(kLegCounters, data);
 }
 
 std::string nat(const json& data) {
@@ -152,9 +207,10 @@ std::string nat(const json& data) {
     for (const json& pool : pools) {
         used += count_at(pool, "sessions");
     }
-    return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' + table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' +
-           with_thousands(used) + " of " + with_thousands(count_at(data, "capacity")) + " sessions, " +
-           human_bytes(count_at(data, "memory_bytes")) + '\n';
+    return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' +
+           table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' + with_thousands(used) + " of " +
+           with_thousands(count_at(data, "capacity")) + " sessions, " + human_bytes(count_at(data, "memory_bytes")) +
+           '\n';
 }
 
 std::string drops(const json& data) {
@@ -178,7 +234,8 @@ std::string accounting(const json& data) {
     rows.push_back(total);
     const auto found = data.find("exact");
     const bool exact = found != data.end() && *found == json(true);
-    return render(kAccounting, rows) + "\nrx + injected + generated " + (exact ? "=" : "differs from") + " tx + punted + drops\n";
+    return render(kAccounting, rows) + "\nrx + injected + generated " + (exact ? "=" : "differs from") +
+           " tx + punted + drops\n";
 }
 
 struct View {

@@ -42,7 +42,8 @@ TEST(LoadConfig, ReadsTheSiteOfTheLab) {
     ASSERT_TRUE(config.circuit);
     EXPECT_EQ(config.circuit->bandwidth_bps, 10'000'000'000u);
     ASSERT_EQ(config.legs.size(), 7u);
-    const std::vector<std::string> netdevs = {"lan", "prv-pri", "prv-sec", "pub-pri", "pub-sec", "msft-pri", "msft-sec"};
+    const std::vector<std::string> netdevs = {"lan",     "prv-pri",  "prv-sec", "pub-pri",
+                                              "pub-sec", "msft-pri", "msft-sec"};
     for (std::size_t i = 0; i < netdevs.size(); ++i) {
         EXPECT_EQ(config.legs[i].netdev, netdevs[i]);
     }
@@ -158,7 +159,8 @@ TEST(LoadConfig, WantsTheSaFilesToExist) {
     ASSERT_FALSE(config);
     ASSERT_EQ(config.error().size(), 2u);
     EXPECT_EQ(config.error()[0].line, 17u);
-    EXPECT_NE(config.error()[0].message.find("onprem-0.sa.yaml' (No such file or directory), expected one with the tunnel's keys"),
+    EXPECT_NE(config.error()[0].message.find(
+                  "onprem-0.sa.yaml' (No such file or directory), expected one with the tunnel's keys"),
               std::string::npos);
 }
 

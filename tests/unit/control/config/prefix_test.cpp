@@ -18,7 +18,8 @@ TEST(Prefix, ReadsAndWritesTheSameText) {
 }
 
 TEST(Prefix, RefusesWhatIsNoPrefix) {
-    for (const char* text : {"", "10.0.0.0/33", "10.0.0.1/8", "10.0.0/8", "10.0.0.0/", "10.0.0.0/8x", "10.0.0.0/-1", "10.0.0.0/+8", "::/0", " 10.0.0.0/8"}) {
+    for (const char* text : {"", "10.0.0.0/33", "10.0.0.1/8", "10.0.0/8", "10.0.0.0/", "10.0.0.0/8x", "10.0.0.0/-1",
+                             "10.0.0.0/+8", "::/0", " 10.0.0.0/8"}) {
         EXPECT_FALSE(parse_prefix4(text)) << text;
     }
     for (const char* text : {"", "::/129", "2001:db8::1/64", "10.0.0.0/8", "::1/", "fe80::1%eth0/64"}) {

@@ -54,34 +54,43 @@ constexpr const char* kAzure = "azgw.yaml";
 const Row kRows[] = {
     {"unknown_key", kNva, "peerings:", "peering:",
      "f:1:1: found no key 'peerings', expected a mapping with the keys lan, private, public, microsoft, internet\n"
-     "f:11:1: found unknown key 'peering', expected one of version, name, role, dpdk, workers, limits, ports, circuit, peerings, "
+     "f:11:1: found unknown key 'peering', expected one of version, name, role, dpdk, workers, limits, ports, circuit, "
+     "peerings, "
      "tunnels, encrypt, state-dir; did you mean 'peerings'?"},
     {"unknown_inner_key", kNva, "memory:", "memry:",
      "f:4:27: found unknown key 'memry', expected one of hugepages, memory, buffers, args; did you mean 'memory'?"},
-    {"far_key", kNva, "memory:", "quux:", "f:4:27: found unknown key 'quux', expected one of hugepages, memory, buffers, args"},
-    {"duplicate_key", kNva, "name: nva", "name: nva\nname: nvb", "f:3:1: found key 'name' again, expected it once (first at line 2)"},
+    {"far_key", kNva,
+     "memory:", "quux:", "f:4:27: found unknown key 'quux', expected one of hugepages, memory, buffers, args"},
+    {"duplicate_key", kNva, "name: nva", "name: nva\nname: nvb",
+     "f:3:1: found key 'name' again, expected it once (first at line 2)"},
     {"duplicate_port", kNva, "  secondary: { device", "  primary: { device: x }\n  secondary: { device",
      "f:9:3: found key 'primary' again, expected it once (first at line 8)"},
     {"version", kNva, "version: 1", "version: 2", "f:1:10: found '2', expected 1"},
     {"role", kNva, "role: on-premises", "role: onprem", "f:3:7: found 'onprem', expected on-premises or azure"},
-    {"unit", kNva, "1024MiB", "1024MB", "f:4:35: found '1024MB', expected a size of 64MiB or more, like 1024MiB or 2GiB"},
+    {"unit", kNva, "1024MiB", "1024MB",
+     "f:4:35: found '1024MB', expected a size of 64MiB or more, like 1024MiB or 2GiB"},
     {"boolean", kNva, "hugepages: false", "hugepages: no", "f:4:20: found 'no', expected true or false"},
     {"bandwidth", kNva, "10Gbps", "10G", "f:10:42: found '10G', expected a bandwidth like 50Mbps or 10Gbps"},
-    {"list_for_word", kNva, "name: nva", "name: [nva]", "f:2:7: found a list, expected a name of at most 32 letters, digits and - _ ."},
-    {"word_for_list", kNva, "[172.16.0.1/30]", "172.16.0.1/30", "f:17:50: found '172.16.0.1/30', expected a list of addresses"},
-    {"nothing_for_map", kNva, "workers: { count: 1, idle: sleep }", "workers:",
-     "f:5:1: found nothing behind key 'workers', expected a value"},
-    {"nothing_for_required", kNva, "version: 1", "version:", "f:1:1: found nothing behind key 'version', expected a value"},
+    {"list_for_word", kNva, "name: nva", "name: [nva]",
+     "f:2:7: found a list, expected a name of at most 32 letters, digits and - _ ."},
+    {"word_for_list", kNva, "[172.16.0.1/30]", "172.16.0.1/30",
+     "f:17:50: found '172.16.0.1/30', expected a list of addresses"},
+    {"nothing_for_map", kNva, "workers: { count: 1, idle: sleep }",
+     "workers:", "f:5:1: found nothing behind key 'workers', expected a value"},
+    {"nothing_for_required", kNva, "version: 1",
+     "version:", "f:1:1: found nothing behind key 'version', expected a value"},
     {"cpus", kNva, "idle: sleep", "cpus: [1, 2]", "f:5:28: found 2 CPUs, expected one for each of 1 workers"},
     {"circuit_port", kNva, "primary: primary,", "primary: primry,",
      "f:10:59: found 'primry', expected the name of a port (lan, primary, secondary); did you mean 'primary'?"},
     {"leg_port", kNva, "port: lan,", "port: lann,",
      "f:14:17: found 'lann', expected the name of a port (lan, primary, secondary); did you mean 'lan'?"},
-    {"leg_on_no_port", kNva, "{ port: lan, addresses", "{ addresses", "f:14:9: found no key 'port', expected the port of the leg"},
+    {"leg_on_no_port", kNva, "{ port: lan, addresses", "{ addresses",
+     "f:14:9: found no key 'port', expected the port of the leg"},
     {"leg_on_no_link", kNva, "{ link: primary,   vlan: 100,", "{ vlan: 100,",
      "f:17:9: found no key 'link', expected the link of the leg: primary or secondary"},
     {"port_on_circuit", kNva, "{ link: primary,   vlan: 100", "{ port: primary, vlan: 100",
-     "f:17:17: found 'port' on a leg of peering private, expected 'link': with role on-premises this peering is on the circuit"},
+     "f:17:17: found 'port' on a leg of peering private, expected 'link': with role on-premises this peering is on the "
+     "circuit"},
     {"link_off_circuit", kNva, "port: lan,", "link: primary,",
      "f:14:17: found 'link' on a leg of peering lan, expected 'port': this leg is not on a circuit"},
     {"same_vlan", kNva, "link: primary,   vlan: 200", "link: primary,   vlan: 100",
@@ -89,45 +98,68 @@ const Row kRows[] = {
     {"vlan_range", kNva, "vlan: 200", "vlan: 4095",
      "f:21:34: found '4095', expected a VLAN from 1 to 4094, or a mapping with the keys outer, inner, ethertype"},
     {"microsofts_address", kNva, "203.0.113.1/30", "203.0.113.2/30",
-     "f:26:51: found 203.0.113.2/30, expected 203.0.113.1/30: ours is the first usable address of the /30, the second is Microsoft's\n"
+     "f:26:51: found 203.0.113.2/30, expected 203.0.113.1/30: ours is the first usable address of the /30, the second "
+     "is Microsoft's\n"
      "f:31:46: found 203.0.113.1, expected an address of one of our legs (172.16.0.1, 192.0.2.1, 203.0.113.2)"},
     {"not_a_30", kNva, "172.16.0.1/30", "172.16.0.1/29",
      "f:17:51: found 172.16.0.1/29, expected a /30: each link of a circuit has its own (Azure splits a /29 in two)\n"
      "f:18:51: found 172.16.0.5/30, expected a subnet apart from 172.16.0.1/29 of another leg (line 17)"},
     {"ipv6_not_a_126", kNva, "[172.16.0.1/30]", "[172.16.0.1/30, \"2001:db8::1/127\"]",
-     "f:17:66: found 2001:db8::1/127, expected a /126: each link of a circuit has its own (Azure splits a /125 in two)"},
+     "f:17:66: found 2001:db8::1/127, expected a /126: each link of a circuit has its own (Azure splits a /125 in "
+     "two)"},
     {"ipv6_second", kNva, "[172.16.0.1/30]", "[172.16.0.1/30, \"2001:db8::2/126\"]",
-     "f:17:66: found 2001:db8::2/126, expected 2001:db8::1/126: ours is the first usable address of the /126, the second is Microsoft's"},
+     "f:17:66: found 2001:db8::2/126, expected 2001:db8::1/126: ours is the first usable address of the /126, the "
+     "second is Microsoft's"},
     {"ipv6_on_public", kNva, "[192.0.2.1/30]", "[\"2001:db8::1/126\"]",
      "f:21:51: found 2001:db8::1/126, expected IPv4 only: public peering has no IPv6"},
     {"address_without_length", kNva, "172.16.0.1/30", "172.16.0.1",
-     "f:17:51: found '172.16.0.1', expected an address with its prefix length, like 203.0.113.1/30 or \"2001:db8::1/126\""},
+     "f:17:51: found '172.16.0.1', expected an address with its prefix length, like 203.0.113.1/30 or "
+     "\"2001:db8::1/126\""},
     {"duplicate_address", kNva, "192.0.2.5/30", "192.0.2.1/30",
      "f:22:51: found 192.0.2.1/30 again, expected another address than that of line 21"},
     {"private_leg_on_public", kNva, "192.0.2.1/30", "192.168.2.1/30",
-     "f:21:51: found the private address 192.168.2.1/30, expected a public one: peering public carries public addresses only (RFC 1918)"},
-    {"network_address", kNva, "10.10.0.1/24", "10.10.0.0/24", "f:14:34: found 10.10.0.0/24, expected an address that a host may have"},
+     "f:21:51: found the private address 192.168.2.1/30, expected a public one: peering public carries public "
+     "addresses only (RFC 1918)"},
+    {"network_address", kNva, "10.10.0.1/24", "10.10.0.0/24",
+     "f:14:34: found 10.10.0.0/24, expected an address that a host may have"},
     {"overlapping_pools", kNva, "198.51.100.16/30", "198.51.100.8/29",
-     "f:28:19: found pool addresses 198.51.100.0-198.51.100.15, expected none of 198.51.100.8-198.51.100.15, which the pool of public "
+     "f:28:19: found pool addresses 198.51.100.0-198.51.100.15, expected none of 198.51.100.8-198.51.100.15, which the "
+     "pool of public "
+     "has (line 23)"},
+    {"pools_share_the_last_address", kNva, "198.51.100.16/30", "198.51.100.15-198.51.100.20",
+     "f:28:19: found pool addresses 198.51.100.0-198.51.100.15, expected none of 198.51.100.15-198.51.100.20, which "
+     "the pool of public "
+     "has (line 23)"},
+    {"pools_share_the_first_address", kNva, "198.51.100.16/30", "198.51.99.250-198.51.100.0",
+     "f:28:19: found pool addresses 198.51.100.0-198.51.100.15, expected none of 198.51.99.250-198.51.100.0, which the "
+     "pool of public "
      "has (line 23)"},
     {"private_pool", kNva, "198.51.100.16/30", "10.0.0.0/30",
-     "f:23:19: found private addresses 10.0.0.0-10.0.0.3, expected public ones: peering public carries public addresses only (RFC 1918)"},
+     "f:23:19: found private addresses 10.0.0.0-10.0.0.3, expected public ones: peering public carries public "
+     "addresses only (RFC 1918)"},
     {"pool_on_private", kNva, "  public:\n", "    nat: { pool: [198.51.100.32/30] }\n  public:\n",
-     "f:19:10: found a pool on peering private, expected one on public, microsoft or internet only: private addresses are never translated"},
+     "f:19:10: found a pool on peering private, expected one on public, microsoft or internet only: private addresses "
+     "are never translated"},
     {"pool_with_leg_address", kNva, "198.51.100.16/30", "203.0.113.0-203.0.113.3",
-     "f:23:19: found pool addresses 203.0.113.0-203.0.113.3, expected them without 203.0.113.1, which a leg has (line 26)"},
+     "f:23:19: found pool addresses 203.0.113.0-203.0.113.3, expected them without 203.0.113.1, which a leg has (line "
+     "26)"},
     {"pool_host_bits", kNva, "198.51.100.16/30", "198.51.100.17/30",
-     "f:23:19: found '198.51.100.17/30', expected IPv4 addresses like 198.51.100.0/28, 198.51.100.7 or 198.51.100.2-198.51.100.9"},
+     "f:23:19: found '198.51.100.17/30', expected IPv4 addresses like 198.51.100.0/28, 198.51.100.7 or "
+     "198.51.100.2-198.51.100.9"},
     {"accept_default", kNva, "13.107.6.0/24", "0.0.0.0/0",
-     "f:29:14: found 0.0.0.0/0, expected public prefixes: peering microsoft carries no private addresses and no default route"},
+     "f:29:14: found 0.0.0.0/0, expected public prefixes: peering microsoft carries no private addresses and no "
+     "default route"},
     {"tunnel_local", kNva, "local: 203.0.113.1", "local: 203.0.113.9",
      "f:31:46: found 203.0.113.9, expected an address of one of our legs (172.16.0.1, 192.0.2.1, 203.0.113.1)"},
     {"tunnel_link", kNva, "if-id: 1, link: primary", "if-id: 1, link: secondary",
-     "f:31:48: found 203.0.113.1 of leg msft-pri, expected an address on the secondary link (172.16.0.5, 192.0.2.5, 203.0.113.5)"},
+     "f:31:48: found 203.0.113.1 of leg msft-pri, expected an address on the secondary link (172.16.0.5, 192.0.2.5, "
+     "203.0.113.5)"},
     {"if_id", kNva, "if-id: 2", "if-id: 1", "f:32:21: found if-id 1 again, expected another than that of line 31"},
     {"encrypt_remote", kNva, "10.20.0.0/16,", "20.51.0.4/31,",
-     "f:31:67: found remote 20.51.0.4, expected it outside of 20.51.0.4/31 under encrypt (line 33): a tunnel's own packets are not encrypted again\n"
-     "f:32:69: found remote 20.51.0.5, expected it outside of 20.51.0.4/31 under encrypt (line 33): a tunnel's own packets are not encrypted again"},
+     "f:31:67: found remote 20.51.0.4, expected it outside of 20.51.0.4/31 under encrypt (line 33): a tunnel's own "
+     "packets are not encrypted again\n"
+     "f:32:69: found remote 20.51.0.5, expected it outside of 20.51.0.4/31 under encrypt (line 33): a tunnel's own "
+     "packets are not encrypted again"},
     {"remote_not_accepted", kNva, "20.51.0.0/29]", "20.52.0.0/29]",
      "f:31:67: found remote 20.51.0.4, expected an address under 'accept' of peering microsoft\n"
      "f:32:69: found remote 20.51.0.5, expected an address under 'accept' of peering microsoft"},
@@ -135,17 +167,19 @@ const Row kRows[] = {
      "f:32:12: found no key 'sa-file', expected the path of a file with the tunnel's keys"},
     {"same_sa_file", kNva, "azure-1.sa.yaml", "azure-0.sa.yaml",
      "f:32:100: found sa-file 'azure-0.sa.yaml' again, expected keys of its own, not those of line 31"},
-    {"tunnel_mtu", kNva, "mtu: 1500", "mtu: 1600", "f:31:83: found MTU 1600, expected at most the 1500 of leg msft-pri"},
+    {"tunnel_mtu", kNva, "mtu: 1500", "mtu: 1600",
+     "f:31:83: found MTU 1600, expected at most the 1500 of leg msft-pri"},
     {"long_netdev", kNva, "port: lan,", "port: lan, netdev: sixteen-letters0,",
      "f:14:30: found 'sixteen-letters0', expected a netdev name of at most 15 letters, digits and - _ ."},
-    {"same_netdev", kNva, "azure-1:", "msft-pri:",
-     "f:32:3: found netdev name 'msft-pri' again, expected another than that of line 26"},
+    {"same_netdev", kNva,
+     "azure-1:", "msft-pri:", "f:32:3: found netdev name 'msft-pri' again, expected another than that of line 26"},
     {"long_tunnel_name", kNva, "azure-1:", "sixteen-letters0:",
      "f:32:3: found 'sixteen-letters0', expected a tunnel name of at most 15 letters, digits and - _ ."},
     {"encrypt_host_bits", kNva, "10.20.0.0/16", "10.20.0.1/16",
      "f:33:11: found '10.20.0.1/16', expected a prefix without host bits, like 10.20.0.0/16 or \"fd10:20::/64\""},
     {"relative_state_dir", kNva, "/var/lib/twinspan/nva", "state", "f:34:12: found 'state', expected an absolute path"},
-    {"azure_circuit", kAzure, "peerings:", "circuit: { name: c, bandwidth: 1Gbps, primary: wan, secondary: vnet }\npeerings:",
+    {"azure_circuit", kAzure,
+     "peerings:", "circuit: { name: c, bandwidth: 1Gbps, primary: wan, secondary: vnet }\npeerings:",
      "f:9:10: found a circuit with role azure, expected it with role on-premises only"},
     {"azure_link", kAzure, "port: wan,", "link: primary,",
      "f:12:17: found 'link' on a leg of peering internet, expected 'port': this leg is not on a circuit"},
@@ -165,14 +199,17 @@ TEST(RefusalOfWholeFiles, LinkNeedsACircuit) {
 
 TEST(RefusalOfWholeFiles, EmptyAndShapeless) {
     EXPECT_EQ(errors_of(""), "f:1:1: found nothing, expected a mapping with the keys of the configuration");
-    EXPECT_EQ(errors_of("- 1\n"), "f:1:1: found a list, expected a mapping with the keys version, name, role, dpdk, workers, limits, "
-                                  "ports, circuit, peerings, tunnels, encrypt, state-dir");
+    EXPECT_EQ(errors_of("- 1\n"),
+              "f:1:1: found a list, expected a mapping with the keys version, name, role, dpdk, workers, limits, "
+              "ports, circuit, peerings, tunnels, encrypt, state-dir");
 }
 
 TEST(RefusalOfWholeFiles, SaysAllThatItFindsUpToTwenty) {
-    const std::string two = errors_of("version: 3\nrole: x\nports: { a: { device: \"\" } }\npeerings: { lan: { legs: [ { port: a } ] } }\n");
-    EXPECT_EQ(two, "f:1:10: found '3', expected 1\nf:2:7: found 'x', expected on-premises or azure\n"
-                   "f:3:23: found '', expected a DPDK device, like 0000:65:00.0 or net_af_packet0,iface=eth1");
+    const std::string two = errors_of(
+        "version: 3\nrole: x\nports: { a: { device: \"\" } }\npeerings: { lan: { legs: [ { port: a } ] } }\n");
+    EXPECT_EQ(two,
+              "f:1:10: found '3', expected 1\nf:2:7: found 'x', expected on-premises or azure\n"
+              "f:3:23: found '', expected a DPDK device, like 0000:65:00.0 or net_af_packet0,iface=eth1");
     std::string many = "version: 1\n";
     for (int i = 0; i < 30; ++i) {
         many += "bad" + std::to_string(i) + ": 1\n";

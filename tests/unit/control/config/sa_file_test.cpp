@@ -26,7 +26,8 @@ protected:
     }
     void TearDown() override { std::filesystem::remove_all(folder_); }
 
-    std::filesystem::path write(const std::string& text, mode_t mode = 0600, const std::string& name = "t.sa.yaml") const {
+    std::filesystem::path write(const std::string& text, mode_t mode = 0600,
+                                const std::string& name = "t.sa.yaml") const {
         const std::filesystem::path path = folder_ / name;
         std::ofstream{path} << text;
         EXPECT_EQ(chmod(path.c_str(), mode), 0);
@@ -66,8 +67,9 @@ TEST_F(SaFileTest, RefusesEveryModeThatOthersMayUse) {
     const auto path = write(text(kKeyA, kKeyB));
     for (mode_t mode = 0; mode < 0100; ++mode) {
         ASSERT_EQ(chmod(path.c_str(), 0600 | mode), 0);
-        const std::string expected =
-            mode == 0 ? "" : "t.sa.yaml: found a file that group or others may access, expected keys that only their owner may read (chmod 0600)";
+        const std::string expected = mode == 0 ? ""
+                                               : "t.sa.yaml: found a file that group or others may access, expected "
+                                                 "keys that only their owner may read (chmod 0600)";
         EXPECT_EQ(errors(path), expected) << std::oct << mode;
     }
 }
@@ -78,7 +80,8 @@ TEST_F(SaFileTest, RefusesAnotherOwner) {
     }
     const auto path = write(text(kKeyA, kKeyB));
     ASSERT_EQ(chown(path.c_str(), 1000, 0), 0);
-    EXPECT_EQ(errors(path), "t.sa.yaml: found a file of user 1000, expected one of root: keys are read by root only (chown root)");
+    EXPECT_EQ(errors(path),
+              "t.sa.yaml: found a file of user 1000, expected one of root: keys are read by root only (chown root)");
 }
 
 TEST_F(SaFileTest, RefusesLinksFoldersAndFifos) {
@@ -86,8 +89,10 @@ TEST_F(SaFileTest, RefusesLinksFoldersAndFifos) {
     std::filesystem::create_symlink(path, folder_ / "link");
     EXPECT_EQ(errors(folder_ / "link"), "link: found a symbolic link, expected the file itself");
     ASSERT_EQ(mkfifo((folder_ / "fifo").c_str(), 0600), 0);
-    EXPECT_EQ(errors(folder_ / "fifo"), "fifo: found something other than a file, expected a regular file") << "and must not hang";
-    EXPECT_EQ(errors(folder_ / "gone"), "gone: found no readable file (No such file or directory), expected an SA file");
+    EXPECT_EQ(errors(folder_ / "fifo"), "fifo: found something other than a file, expected a regular file")
+        << "and must not hang";
+    EXPECT_EQ(errors(folder_ / "gone"),
+              "gone: found no readable file (No such file or directory), expected an SA file");
 }
 
 TEST_F(SaFileTest, ChecksSpiSuiteAndKeyLength) {
@@ -95,12 +100,15 @@ TEST_F(SaFileTest, ChecksSpiSuiteAndKeyLength) {
               "t.sa.yaml:1:18: found '255', expected an SPI from 256 to 4294967295 (0x100 to 0xffffffff)");
     EXPECT_EQ(errors(write(text(kKeyA, kKeyB, "256"))), "");
     EXPECT_EQ(errors(write(text(kKeyA.substr(0, 64), kKeyB))),
-              "t.sa.yaml:1:51: found 64 hex digits, expected 72 hex digits: the key of aes-256-gcm followed by its 4-byte salt");
+              "t.sa.yaml:1:51: found 64 hex digits, expected 72 hex digits: the key of aes-256-gcm followed by its "
+              "4-byte salt");
     EXPECT_EQ(errors(write(text("dead", kKeyB))),
-              "t.sa.yaml:1:51: found no run of hex digits, expected 72 hex digits: the key of aes-256-gcm followed by its 4-byte salt");
+              "t.sa.yaml:1:51: found no run of hex digits, expected 72 hex digits: the key of aes-256-gcm followed by "
+              "its 4-byte salt");
     std::string other = text(kKeyA, kKeyB);
     other.replace(other.find("aes-256-gcm"), 11, "aes-256-cbc");
-    EXPECT_EQ(errors(write(other)), "t.sa.yaml:1:33: found 'aes-256-cbc', expected one of aes-128-gcm, aes-192-gcm, aes-256-gcm");
+    EXPECT_EQ(errors(write(other)),
+              "t.sa.yaml:1:33: found 'aes-256-cbc', expected one of aes-128-gcm, aes-192-gcm, aes-256-gcm");
     EXPECT_EQ(errors(write("outbound: { spi: 0x1001, suite: aes-256-gcm, key: " + kKeyA + " }\n")),
               "t.sa.yaml:1:1: found no key 'inbound', expected the SA for what we receive");
     const std::string short_keys = "outbound: { spi: 256, suite: aes-128-gcm, key: " + kKeyA.substr(0, 40) +
@@ -111,8 +119,9 @@ TEST_F(SaFileTest, ChecksSpiSuiteAndKeyLength) {
 TEST_F(SaFileTest, RefusesOneKeyInBothDirections) {
     std::string upper = kKeyA;
     std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-    EXPECT_EQ(errors(write(text(kKeyA, upper))),
-              "t.sa.yaml:2:11: found the key of outbound again, expected another: one key in both directions repeats IVs");
+    EXPECT_EQ(
+        errors(write(text(kKeyA, upper))),
+        "t.sa.yaml:2:11: found the key of outbound again, expected another: one key in both directions repeats IVs");
 }
 
 // Keys in places where they do not belong: the parser sees none of them, so nothing that it says holds one.
@@ -150,11 +159,13 @@ TEST_F(SaFileTest, RefusesWhatTunnelsMustNotShare) {
     ASSERT_FALSE(files);
     ASSERT_EQ(files.error().size(), 2u);
     EXPECT_EQ(files.error()[0].message, "found inbound SPI 8193 of tunnel 'azure-0' again, expected another");
-    EXPECT_EQ(files.error()[1].message, "found a key of tunnel 'azure-0' again, expected another: one key in two SAs repeats IVs");
+    EXPECT_EQ(files.error()[1].message,
+              "found a key of tunnel 'azure-0' again, expected another: one key in two SAs repeats IVs");
 }
 
 TEST_F(SaFileTest, CheckCommandLooksIntoSaFiles) {
-    std::filesystem::copy_file(std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/azgw.yaml", folder_ / "c.yaml");
+    std::filesystem::copy_file(std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/azgw.yaml",
+                               folder_ / "c.yaml");
     write(text(kKeyA, kKeyB), 0600, "onprem-0.sa.yaml");
     const std::string second = std::string{"outbound: { spi: 0x1002, suite: aes-128-gcm, key: "} + kKeyA.substr(1, 40) +
                                " }\ninbound: { spi: 0x2002, suite: aes-128-gcm, key: " + kKeyB.substr(1, 40) + " }\n";

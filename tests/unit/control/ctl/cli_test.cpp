@@ -20,7 +20,8 @@ namespace {
 // Answers one connection: reads a line, writes `reply` in pieces of a few bytes, closes.
 class OneReply {
 public:
-    OneReply(const std::filesystem::path& path, std::string reply) : reply_(std::move(reply)), fd_(socket(AF_UNIX, SOCK_STREAM, 0)) {
+    OneReply(const std::filesystem::path& path, std::string reply)
+        : reply_(std::move(reply)), fd_(socket(AF_UNIX, SOCK_STREAM, 0)) {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::ranges::copy(path.native(), address.sun_path);
@@ -80,41 +81,51 @@ protected:
 };
 
 TEST_F(CliTest, ShowsATable) {
-    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":[{"reason":"no_route","count":12345,"help":"No route"}]})" "\n"};
+    OneReply server{folder_ / "nva.sock",
+                    R"({"ok":true,"data":[{"reason":"no_route","count":12345,"help":"No route"}]})"
+                    "\n"};
     EXPECT_EQ(ctl({"show", "drops"}), kDone) << err_.str();
     EXPECT_EQ(out_.str(), "reason     count  meaning\nno_route  12,345  No route\n");
     EXPECT_EQ(nlohmann::json::parse(server.request()), nlohmann::json::parse(R"({"command":"show","what":"drops"})"));
 }
 
 TEST_F(CliTest, PrintsTheReplysDataAsJson) {
-    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":[{"reason":"no_route","count":12345}]})" "\n"};
+    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":[{"reason":"no_route","count":12345}]})"
+                                          "\n"};
     EXPECT_EQ(ctl({"--name", "nva", "show", "drops", "--json"}), kDone) << err_.str();
     EXPECT_EQ(nlohmann::json::parse(out_.str()), nlohmann::json::parse(R"([{"reason":"no_route","count":12345}])"));
 }
 
 TEST_F(CliTest, DrainsALink) {
-    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":{"link":"primary","state":"drained"}})" "\n"};
+    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":{"link":"primary","state":"drained"}})"
+                                          "\n"};
     EXPECT_EQ(ctl({"drain", "primary", "--name", "nva"}), kDone) << err_.str();
     EXPECT_EQ(out_.str(), "primary link: drained\n");
-    EXPECT_EQ(nlohmann::json::parse(server.request()), nlohmann::json::parse(R"({"command":"drain","link":"primary"})"));
+    EXPECT_EQ(nlohmann::json::parse(server.request()),
+              nlohmann::json::parse(R"({"command":"drain","link":"primary"})"));
 }
 
 TEST_F(CliTest, UndrainsALink) {
-    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":{"link":"secondary","state":"up"}})" "\n"};
+    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":{"link":"secondary","state":"up"}})"
+                                          "\n"};
     EXPECT_EQ(ctl({"undrain", "secondary"}), kDone);
-    EXPECT_EQ(nlohmann::json::parse(server.request()), nlohmann::json::parse(R"({"command":"undrain","link":"secondary"})"));
+    EXPECT_EQ(nlohmann::json::parse(server.request()),
+              nlohmann::json::parse(R"({"command":"undrain","link":"secondary"})"));
 }
 
 TEST_F(CliTest, TellsVersions) {
     EXPECT_EQ(ctl({"version"}), kDone);
-    EXPECT_EQ(out_.str(), "twinspanctl " TWINSPAN_VERSION "\ntwinspand: no twinspand: none runs (no socket in " + folder_.string() + ")\n");
-    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":{"name":"nva","version":"0.1.0","uptime_s":3725}})" "\n"};
+    EXPECT_EQ(out_.str(), "twinspanctl " TWINSPAN_VERSION "\ntwinspand: no twinspand: none runs (no socket in " +
+                              folder_.string() + ")\n");
+    OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":{"name":"nva","version":"0.1.0","uptime_s":3725}})"
+                                          "\n"};
     EXPECT_EQ(ctl({"version"}), kDone);
     EXPECT_EQ(out_.str(), "twinspanctl " TWINSPAN_VERSION "\ntwinspand 0.1.0, nva, up 1 h 2 min\n");
 }
 
 TEST_F(CliTest, PassesOnWhatTheDaemonRefuses) {
-    OneReply server{folder_ / "nva.sock", R"({"ok":false,"error":"the secondary link is down"})" "\n"};
+    OneReply server{folder_ / "nva.sock", R"({"ok":false,"error":"the secondary link is down"})"
+                                          "\n"};
     EXPECT_EQ(ctl({"drain", "primary"}), kFailed);
     EXPECT_EQ(err_.str(), "twinspanctl: the secondary link is down\n");
     EXPECT_EQ(out_.str(), "");
@@ -125,7 +136,8 @@ TEST_F(CliTest, SaysWhenAReplyIsCutShortOrNoJson) {
     {
         OneReply server{path, R"({"ok":tr)"};
         EXPECT_EQ(ctl({"show", "ports"}), kFailed);
-        EXPECT_EQ(err_.str(), "twinspanctl: " + path + ": twinspand closed the connection before its reply was complete\n");
+        EXPECT_EQ(err_.str(),
+                  "twinspanctl: " + path + ": twinspand closed the connection before its reply was complete\n");
     }
     std::filesystem::remove(path);
     OneReply server{path, "hello\n"};
@@ -145,14 +157,23 @@ TEST_F(CliTest, FindsTheDaemonOrNamesThoseThatRun) {
 }
 
 TEST_F(CliTest, SaysWhenNobodyListensAnyMore) {
-    { OneReply gone{folder_ / "nva.sock", ""}; }
+    {
+        OneReply gone{folder_ / "nva.sock", ""};
+    }
     EXPECT_EQ(ctl({"show", "ports"}), kFailed);
-    EXPECT_EQ(err_.str(), "twinspanctl: " + (folder_ / "nva.sock").string() + ": no twinspand answers here (Connection refused)\n");
+    EXPECT_EQ(err_.str(),
+              "twinspanctl: " + (folder_ / "nva.sock").string() + ": no twinspand answers here (Connection refused)\n");
 }
 
 TEST_F(CliTest, RefusesWrongArguments) {
-    const std::vector<std::vector<std::string>> wrong = {
-        {}, {"shwo"}, {"show"}, {"show", "port"}, {"drain"}, {"drain", "west"}, {"show", "ports", "legs"}, {"--colour", "version"}};
+    const std::vector<std::vector<std::string>> wrong = {{},
+                                                         {"shwo"},
+                                                         {"show"},
+                                                         {"show", "port"},
+                                                         {"drain"},
+                                                         {"drain", "west"},
+                                                         {"show", "ports", "legs"},
+                                                         {"--colour", "version"}};
     for (const auto& arguments : wrong) {
         EXPECT_EQ(ctl(arguments), kWrongUsage);
         EXPECT_NE(err_.str(), "");

@@ -8,8 +8,9 @@ namespace {
 using nlohmann::json;
 
 TEST(Table, AlignsTextLeftAndNumbersRight) {
-    constexpr Column kColumns[] = {{"name", "name"}, {"packets", "n", Format::count}, {"bytes", "b", Format::bytes},
-                                   {"spi", "s", Format::hex}, {"up", "up", Format::yes_no}, {"note", "note", Format::text, Empty::hide}};
+    constexpr Column kColumns[] = {
+        {"name", "name"},          {"packets", "n", Format::count}, {"bytes", "b", Format::bytes},
+        {"spi", "s", Format::hex}, {"up", "up", Format::yes_no},    {"note", "note", Format::text, Empty::hide}};
     const json rows = json::parse(R"([{"name":"lan","n":1234567,"b":1500,"s":4097,"up":true,"note":""},
                                       {"name":"primary","n":7,"b":null,"up":false}])");
     EXPECT_EQ(render(kColumns, rows),
@@ -28,7 +29,8 @@ TEST(Table, ShortensCountsBeforeItCutsText) {
 
 TEST(Table, CountsCharactersNotBytes) {
     constexpr Column kColumns[] = {{"name", "name"}, {"n", "n", Format::count}};
-    EXPECT_EQ(render(kColumns, json::parse(R"([{"name":"Zürich","n":1},{"name":"London","n":2}])")), "name    n\nZürich  1\nLondon  2\n");
+    EXPECT_EQ(render(kColumns, json::parse(R"([{"name":"Zürich","n":1},{"name":"London","n":2}])")),
+              "name    n\nZürich  1\nLondon  2\n");
 }
 
 TEST(Table, ShowsNoControlCharacters) {

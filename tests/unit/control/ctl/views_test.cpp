@@ -1,5 +1,5 @@
-#include "control/ctl/table.hpp"
 #include "control/ctl/views.hpp"
+#include "control/ctl/table.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,30 +14,37 @@ using nlohmann::json;
 
 // Replies as docs/control-socket.md has them, with the largest figures a week at 10 Gbit/s gives.
 const std::map<std::string, const char*> kReplies = {
-    {"ports", R"([{"name":"secondary","device":"net_af_packet2,iface=sec0","netdev":"sec0","link":"up","mac":"02:00:00:00:00:02","mtu":1500,
+    {"ports",
+     R"([{"name":"secondary","device":"net_af_packet2,iface=sec0","netdev":"sec0","link":"up","mac":"02:00:00:00:00:02","mtu":1500,
         "rx_packets":8928571428571,"rx_bytes":756000000000000,"tx_packets":8928571428571,"tx_bytes":756000000000000,"rx_missed":12,
         "rx_errors":3,"tx_errors":4}])"},
     {"legs", R"([{"name":"msft-sec","peering":"microsoft","link":"secondary","port":"secondary","vlan":"100.300",
         "addresses":["203.0.113.5/30","2001:db8:ffff:ffff::5/126"],"state":"drained","rx_packets":8928571428571,
         "rx_bytes":756000000000000,"tx_packets":8928571428571,"tx_bytes":756000000000000}])"},
-    {"tunnels", R"([{"name":"azure-0","if_id":1,"link":"primary","local":"203.0.113.101","remote":"120.151.100.114","state":"down",
+    {"tunnels",
+     R"([{"name":"azure-0","if_id":1,"link":"primary","local":"203.0.113.101","remote":"120.151.100.114","state":"down",
         "reason":"no SA","spi_out":4294967295,"spi_in":8193,"suite":"aes-256-gcm","sequence":1234,"reserved_until":65536,"inner_mtu":1446,
         "mss4":1406,"rx_packets":8928571428571,"rx_bytes":756000000000000,"tx_packets":8928571428571,"tx_bytes":756000000000000}])"},
-    {"groups", R"([{"id":3,"buckets":256,"members":[{"egress":"203.0.113.2 dev msft-pri","weight":1,"buckets":192,"state":"up"},
+    {"groups",
+     R"([{"id":3,"buckets":256,"members":[{"egress":"203.0.113.2 dev msft-pri","weight":1,"buckets":192,"state":"up"},
         {"egress":"203.0.113.6 dev msft-sec","weight":1,"buckets":64,"state":"drained"}]}])"},
-    {"routes", R"([{"prefix":"10.20.0.0/16","kind":"forward","via":["tunnel azure-0","tunnel azure-1"],"encrypt":true,"note":""},
+    {"routes",
+     R"([{"prefix":"10.20.0.0/16","kind":"forward","via":["tunnel azure-0","tunnel azure-1"],"encrypt":true,"note":""},
         {"prefix":"203.0.113.1/32","kind":"local","via":[],"encrypt":false,"note":""}])"},
     {"neighbours", R"([{"address":"203.0.113.2","netdev":"msft-pri","mac":"02:00:00:00:01:02","state":"reachable"},
         {"address":"203.0.113.6","netdev":"msft-sec","mac":null,"state":"incomplete"}])"},
-    {"nat", R"({"pools":[{"peering":"microsoft","addresses":["198.51.100.0-198.51.100.15"],"ports":"1024-65535","sessions":1500,
+    {"nat",
+     R"({"pools":[{"peering":"microsoft","addresses":["198.51.100.0-198.51.100.15"],"ports":"1024-65535","sessions":1500,
         "created":120000,"expired":118500,"ports_exhausted":0,"sessions_exhausted":2,"by_protocol":{"tcp":1200,"udp":299,"icmp":1}}],
         "sessions":[{"protocol":"tcp","inside":"10.10.0.10:51000","outside":"198.51.100.3:2048","remote":"13.107.6.10:443",
         "state":"established","idle_s":75}],"capacity":131072,"memory_bytes":16777216})"},
     {"drops", R"([{"reason":"no_route","count":0,"help":"No route to the destination"},
         {"reason":"unsolicited","count":1234,"help":"Microsoft or public peering tried to reach the inside without a session"}])"},
-    {"workers", R"([{"id":0,"cpu":1,"loops":10000000000000,"busy_loops":2500000000000,"rx":8928571428571,"injected":12345678901,
+    {"workers",
+     R"([{"id":0,"cpu":1,"loops":10000000000000,"busy_loops":2500000000000,"rx":8928571428571,"injected":12345678901,
         "generated":12345678,"tx":8928571428571,"punted":1234567890,"drops":12345678901}])"},
-    {"accounting", R"({"rx":1000,"injected":10,"generated":1,"tx":900,"punted":11,"drops":100,"exact":true,"threads":[{"name":"worker 0",
+    {"accounting",
+     R"({"rx":1000,"injected":10,"generated":1,"tx":900,"punted":11,"drops":100,"exact":true,"threads":[{"name":"worker 0",
         "rx":1000,"injected":10,"generated":1,"tx":900,"punted":11,"drops":100,"exact":true}]})"},
 };
 
@@ -47,7 +54,8 @@ TEST(Views, FitTheTerminalWithoutCutting) {
         const std::string shown = view(kind, json::parse(kReplies.at(std::string{kind})));
         std::istringstream lines{shown};
         for (std::string line; std::getline(lines, line);) {
-            const auto characters = std::ranges::count_if(line, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
+            const auto characters =
+                std::ranges::count_if(line, [](char c) { return (static_cast<unsigned char>(c) & 0xc0) != 0x80; });
             EXPECT_LE(characters, static_cast<std::ptrdiff_t>(kTerminalColumns)) << kind << ": " << line;
         }
         EXPECT_EQ(shown.find("…"), std::string::npos) << kind << ":\n" << shown;
@@ -108,8 +116,17 @@ TEST(Views, NameWhatIsEmpty) {
 }
 
 TEST(Views, BearRepliesOfAnyShape) {
-    const char* const shapes[] = {"null", "1", "\"x\"", "[]", "{}", "[1]", "[{}]", "[[]]", R"([{"members":1,"via":{},"buckets":"x"}])",
-                                  R"({"pools":1,"sessions":{},"threads":2,"exact":"yes"})", R"([{"members":[1,null]}])",
+    const char* const shapes[] = {"null",
+                                  "1",
+                                  "\"x\"",
+                                  "[]",
+                                  "{}",
+                                  "[1]",
+                                  "[{}]",
+                                  "[[]]",
+                                  R"([{"members":1,"via":{},"buckets":"x"}])",
+                                  R"({"pools":1,"sessions":{},"threads":2,"exact":"yes"})",
+                                  R"([{"members":[1,null]}])",
                                   R"({"threads":[1,[]],"pools":["x"]})"};
     for (const std::string_view kind : show_kinds()) {
         for (const char* shape : shapes) {
