@@ -129,6 +129,10 @@ Result<void> Port::configure(std::uint16_t workers, rte_mempool* buffers) {
 
     // No offloads: the stages check and write checksums, and Parse reads the tags from the frame.
     rte_eth_conf conf{};
+    // But AF_PACKET gets the outer tag beside the frame, and would put it back as 0x8100 whatever it was.
+    if (spec_.device.starts_with("net_af_packet")) {
+        conf.rxmode.offloads = device.rx_offload_capa & RTE_ETH_RX_OFFLOAD_VLAN_STRIP;
+    }
     conf.rxmode.mtu = std::clamp<std::uint32_t>(spec_.mtu, device.min_mtu, device.max_mtu);
     if (rx_queues_ > 1 && device.flow_type_rss_offloads != 0) {
         conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
