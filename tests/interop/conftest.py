@@ -1,0 +1,39 @@
+"""One namespace for the session, one twinspand for each module; each module ends with its books checked."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+pytest.register_assert_rewrite("harness", "packets", "peer", "wire")
+
+import harness  # noqa: E402
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if os.geteuid() != 0:
+            item.add_marker(pytest.mark.skip(reason="network namespaces need root"))
+
+
+@pytest.fixture(scope="session")
+def namespace():
+    made = harness.Namespace(f"twi-{os.getpid()}")
+    yield made
+    made.remove()
+
+
+@pytest.fixture(scope="module")
+def site(request, namespace, tmp_path_factory):
+    """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS."""
+    folder = tmp_path_factory.mktemp(request.module.__name__)
+    options = {key.lower(): getattr(request.module, key) for key in ("CONFIG", "ROUTES", "NEIGHBOURS") if hasattr(request.module, key)}
+    made = harness.Site(namespace, folder, f"twi-{os.getpid()}", **options)
+    try:
+        yield made.start()
+        made.expect_exact_accounting()
+    finally:
+        made.end()
