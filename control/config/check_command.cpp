@@ -11,7 +11,7 @@ int refuse(const std::vector<ConfigError>& errors, std::ostream& out) {
     for (const ConfigError& error : errors) {
         out << to_string(error) << '\n';
     }
-    return 1;
+    return 2;  // as `twinspand --config` with such a file
 }
 
 }  // namespace

@@ -171,7 +171,7 @@ TEST_F(SaFileTest, CheckCommandLooksIntoSaFiles) {
                                " }\ninbound: { spi: 0x2002, suite: aes-128-gcm, key: " + kKeyB.substr(1, 40) + " }\n";
     const auto path = write(second, 0644, "onprem-1.sa.yaml");
     std::ostringstream refused, accepted;
-    EXPECT_EQ(check_command(folder_ / "c.yaml", refused), 1);
+    EXPECT_EQ(check_command(folder_ / "c.yaml", refused), 2);
     EXPECT_NE(refused.str().find("chmod 0600"), std::string::npos) << refused.str();
     ASSERT_EQ(chmod(path.c_str(), 0400), 0);
     EXPECT_EQ(check_command(folder_ / "c.yaml", accepted), 0);
