@@ -3,9 +3,9 @@
 #include "dataplane/io/buffers.hpp"
 #include "dataplane/io/eal.hpp"
 
+#include <rte_cycles.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <rte_cycles.h>
 
 #include <cstdio>
 #include <fstream>
@@ -46,8 +46,10 @@ bool enough_hugepages() {
     if (free_hugepages() >= kNeeded) {
         return true;
     }
-    std::cerr << "twinspan_bench: " << free_hugepages() << " free 2 MiB hugepages, " << kNeeded << " needed. On 4 KiB pages every packet's header falls in "
-              << "the same cache set and the figures are wrong. Get them with:\n    echo " << kNeeded << " > /proc/sys/vm/nr_hugepages\n";
+    std::cerr << "twinspan_bench: " << free_hugepages() << " free 2 MiB hugepages, " << kNeeded
+              << " needed. On 4 KiB pages every packet's header falls in "
+              << "the same cache set and the figures are wrong. Get them with:\n    echo " << kNeeded
+              << " > /proc/sys/vm/nr_hugepages\n";
     return false;
 }
 
@@ -68,7 +70,8 @@ nlohmann::json to_json(const Row& row) {
     return j;
 }
 
-Result<std::vector<Row>> run_path(Path path, const Setting& setting, rte_mempool* pool, Engine& engine, const Effort& effort) {
+Result<std::vector<Row>> run_path(Path path, const Setting& setting, rte_mempool* pool, Engine& engine,
+                                  const Effort& effort) {
     const auto now_seconds = static_cast<std::uint32_t>(rte_rdtsc() / rte_get_tsc_hz());
     auto site = Site::create(path, setting, engine, now_seconds);
     if (!site) {
@@ -94,7 +97,8 @@ Result<std::vector<Row>> run_path(Path path, const Setting& setting, rte_mempool
 
 Result<nlohmann::json> run(const Options& options) {
     const Effort effort = Effort{.samples = options.quick ? 101u : 1001u, .loops_per_sample = 32};
-    Result<Eal> eal = Eal::start({.name = "twinspan-bench", .hugepages = true, .memory_mib = kMemoryMib, .args = {"--no-pci"}});
+    Result<Eal> eal =
+        Eal::start({.name = "twinspan-bench", .hugepages = true, .memory_mib = kMemoryMib, .args = {"--no-pci"}});
     if (!eal) {
         return std::unexpected(eal.error());
     }
@@ -104,11 +108,12 @@ Result<nlohmann::json> run(const Options& options) {
     if (!pool || !engine) {
         return std::unexpected(!pool ? pool.error() : Error{engine.error()});
     }
-    nlohmann::json report{{"machine", {{"cpu", cpu_name()}, {"tsc_hz", rte_get_tsc_hz()}, {"cipher_code", engine->architecture()}}},
-                          {"suite", "aes-256-gcm"},
-                          {"burst", kBurst},
-                          {"quick", options.quick},
-                          {"results", nlohmann::json::array()}};
+    nlohmann::json report{
+        {"machine", {{"cpu", cpu_name()}, {"tsc_hz", rte_get_tsc_hz()}, {"cipher_code", engine->architecture()}}},
+        {"suite", "aes-256-gcm"},
+        {"burst", kBurst},
+        {"quick", options.quick},
+        {"results", nlohmann::json::array()}};
     for (const Setting& setting : {kOne, kMany}) {
         for (const Path path : kPaths) {
             if (!options.only.empty() && options.only != name_of(path)) {
@@ -120,10 +125,12 @@ Result<nlohmann::json> run(const Options& options) {
             }
             for (const Row& row : *rows) {
                 report["results"].push_back(to_json(row));
-                std::printf("%-8s %-5s %5s  path %7.1f  loop %7.1f  empty %7.1f  spread %4.0f %%", row.name.c_str(), row.setting.c_str(),
-                            row.size.c_str(), row.cycles_per_packet, row.loop_cycles_per_packet, row.empty_cycles_per_packet, row.spread * 100);
+                std::printf("%-8s %-5s %5s  path %7.1f  loop %7.1f  empty %7.1f  spread %4.0f %%", row.name.c_str(),
+                            row.setting.c_str(), row.size.c_str(), row.cycles_per_packet, row.loop_cycles_per_packet,
+                            row.empty_cycles_per_packet, row.spread * 100);
                 if (row.raw_cycles_per_packet > 0) {
-                    std::printf("  raw %6.1f  ratio %.2f", row.raw_cycles_per_packet, row.cycles_per_packet / row.raw_cycles_per_packet);
+                    std::printf("  raw %6.1f  ratio %.2f", row.raw_cycles_per_packet,
+                                row.cycles_per_packet / row.raw_cycles_per_packet);
                 }
                 std::printf("\n");
                 std::fflush(stdout);

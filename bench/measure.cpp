@@ -92,10 +92,16 @@ double mean(const SizePattern& sizes) {
 
 }  // namespace
 
-Result<Row> measure(Site& site, Path path, const Setting& setting, const SizePattern& sizes, rte_mempool* pool, Engine& engine,
-                    const Effort& effort) {
-    Row row{.name = std::string{name_of(path)}, .setting = std::string{setting.name}, .size = label(sizes), .frame_bytes = mean(sizes),
-            .cycles_per_packet = 0, .loop_cycles_per_packet = 0, .empty_cycles_per_packet = 0, .spread = 0};
+Result<Row> measure(Site& site, Path path, const Setting& setting, const SizePattern& sizes, rte_mempool* pool,
+                    Engine& engine, const Effort& effort) {
+    Row row{.name = std::string{name_of(path)},
+            .setting = std::string{setting.name},
+            .size = label(sizes),
+            .frame_bytes = mean(sizes),
+            .cycles_per_packet = 0,
+            .loop_cycles_per_packet = 0,
+            .empty_cycles_per_packet = 0,
+            .spread = 0};
     Source source{site, path, sizes, pool, engine};
     auto counters = std::make_unique<WorkerCounters>();
     auto empty_counters = std::make_unique<WorkerCounters>();
@@ -115,7 +121,8 @@ Result<Row> measure(Site& site, Path path, const Setting& setting, const SizePat
     row.empty_cycles_per_packet = median(base);
     row.cycles_per_packet = row.loop_cycles_per_packet - row.empty_cycles_per_packet;
     row.spread = spread(loop);
-    const std::uint64_t packets = (std::uint64_t{warm_up} + std::uint64_t{effort.samples} * effort.loops_per_sample) * kBurst;
+    const std::uint64_t packets =
+        (std::uint64_t{warm_up} + std::uint64_t{effort.samples} * effort.loops_per_sample) * kBurst;
     if (const Result<void> ok = check(*counters, packets, row); !ok) {
         return std::unexpected(ok.error());
     }

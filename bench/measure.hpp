@@ -30,8 +30,8 @@ struct Row {
 };
 
 // Fails when a packet of the run did not come out as it should.
-Result<Row> measure(Site& site, Path path, const Setting& setting, const SizePattern& sizes, rte_mempool* pool, Engine& engine,
-                    const Effort& effort);
+Result<Row> measure(Site& site, Path path, const Setting& setting, const SizePattern& sizes, rte_mempool* pool,
+                    Engine& engine, const Effort& effort);
 
 // The bare library call, hot buffers: sealing (or opening) each size of the pattern in turn.
 Result<double> measure_raw(const SizePattern& sizes, bool open, Engine& engine, const Effort& effort);

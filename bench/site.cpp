@@ -53,7 +53,8 @@ SaConfig sa_config(std::uint32_t spi) {
     config.suite = Suite::aes_256_gcm;
     config.keymat = SecretBytes(keymat_len(config.suite));
     std::mt19937 random(spi);
-    std::ranges::generate(std::span{config.keymat.data(), config.keymat.size()}, [&] { return static_cast<std::uint8_t>(random()); });
+    std::ranges::generate(std::span{config.keymat.data(), config.keymat.size()},
+                          [&] { return static_cast<std::uint8_t>(random()); });
     return config;
 }
 
@@ -68,7 +69,8 @@ std::string_view name_of(Path path) noexcept {
     return names[static_cast<std::size_t>(path)];
 }
 
-Result<std::unique_ptr<Site>> Site::create(Path path, const Setting& setting, Engine& engine, std::uint32_t now_seconds) {
+Result<std::unique_ptr<Site>> Site::create(Path path, const Setting& setting, Engine& engine,
+                                           std::uint32_t now_seconds) {
     static unsigned serial = 0;  // FIB names are unique in a process
     Result<Fib4> fib = Fib4::create("bench" + std::to_string(serial++), 4096);
     if (!fib) {
@@ -97,7 +99,8 @@ Result<void> Site::build(Engine& engine, std::uint32_t now_seconds) {
     snapshot->fib4 = fib_.lookup();
     const Snapshot& published = *snapshot;
     slot_ = std::make_unique<SnapshotSlot>(1, std::move(snapshot));
-    nat_ = std::make_unique<NatTable>(NatTableOptions{.sessions = std::max(2 * setting_.sessions, 1u << 15), .seed = 1}, slot_->readers());
+    nat_ = std::make_unique<NatTable>(NatTableOptions{.sessions = std::max(2 * setting_.sessions, 1u << 15), .seed = 1},
+                                      slot_->readers());
     return path_ == Path::nat_out || path_ == Path::nat_in ? open_sessions(published, now_seconds) : Result<void>{};
 }
 
@@ -130,7 +133,10 @@ void Site::make_groups(Snapshot& s) const {
     const unsigned members = is_esp(path_) ? setting_.tunnels : 2;
     for (unsigned i = 0; i < members; ++i) {
         if (is_esp(path_)) {
-            s.egresses.push_back({.kind = EgressKind::tunnel, .zone = Zone::tunnel, .tunnel = static_cast<std::uint16_t>(i), .mtu = 1446});
+            s.egresses.push_back({.kind = EgressKind::tunnel,
+                                  .zone = Zone::tunnel,
+                                  .tunnel = static_cast<std::uint16_t>(i),
+                                  .mtu = 1446});
         } else {
             s.egresses.push_back(leg_egress(nat ? EgressKind::nat : EgressKind::leg, s.legs[kOutside].zone, kOutside,
                                             static_cast<std::uint8_t>(2 + i), nat ? std::uint16_t{0} : kNone));
@@ -166,9 +172,17 @@ Result<void> Site::make_tunnels(Snapshot& s, Engine& engine) {
         const auto theirs = add_outbound(0x2000 + i);
         auto in = InboundSa::create(engine, sa_config(0x2000 + i), 1024);
         if (!ours || !theirs || !in) {
-            return std::unexpected(Error{"tunnel " + std::to_string(i) + ": " + (!ours ? ours.error() : !theirs ? theirs.error() : in.error())});
+            return std::unexpected(Error{"tunnel " + std::to_string(i) + ": " +
+                                         (!ours     ? ours.error()
+                                          : !theirs ? theirs.error()
+                                                    : in.error())});
         }
-        Tunnel tunnel{.out = *ours, .outer_egress = outer, .up = true, .local = local, .remote = remote, .outer = outer_header(local, remote)};
+        Tunnel tunnel{.out = *ours,
+                      .outer_egress = outer,
+                      .up = true,
+                      .local = local,
+                      .remote = remote,
+                      .outer = outer_header(local, remote)};
         s.tunnels.push_back(tunnel);
         tunnel.out = *theirs;
         tunnel.outer_egress = 0;
@@ -220,11 +234,16 @@ Result<void> Site::open_sessions(const Snapshot& s, std::uint32_t now_seconds) {
         const NatKey inside = nat_key(flow.src, flow.dst, flow.src_port, flow.dst_port, +IpProtocol::udp, 0);
         const NatTable::Opened opened = nat_->open(0, inside, s.pools[0], now_seconds);
         if (opened.session == nullptr) {
-            return std::unexpected(Error{"a NAT session of the benchmark: " + std::string{twinspan::name_of(opened.reason)}});
+            return std::unexpected(
+                Error{"a NAT session of the benchmark: " + std::string{twinspan::name_of(opened.reason)}});
         }
         if (path_ == Path::nat_in) {
             const NatKey outside = opened.session->outside();
-            flow = {.src = outside.remote(), .dst = outside.address(), .src_port = outside.remote_port(), .dst_port = outside.port(), .tunnel = 0};
+            flow = {.src = outside.remote(),
+                    .dst = outside.address(),
+                    .src_port = outside.remote_port(),
+                    .dst_port = outside.port(),
+                    .tunnel = 0};
         }
     }
     return {};

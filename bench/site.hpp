@@ -34,15 +34,18 @@ inline constexpr std::uint16_t kInside = 0;   // port and leg index
 inline constexpr std::uint16_t kOutside = 1;
 inline constexpr MacAddress kOurMac{0x02, 0x00, 0x00, 0x00, 0x00, 0x01};
 
-// One site for one path and setting. Every route's group has two members (one tunnel in setting `one`), so flows are hashed as they
-// are when both links are up.
+// One site for one path and setting. Every route's group has two members (one tunnel in setting `one`), so flows are
+// hashed as they are when both links are up.
 class Site {
 public:
-    static Result<std::unique_ptr<Site>> create(Path path, const Setting& setting, Engine& engine, std::uint32_t now_seconds);
+    static Result<std::unique_ptr<Site>> create(Path path, const Setting& setting, Engine& engine,
+                                                std::uint32_t now_seconds);
 
     // The flows of this path, in random order, as they arrive here.
     const std::vector<Flow>& flows() const noexcept { return flows_; }
-    std::uint16_t rx_port() const noexcept { return path_ == Path::nat_in || path_ == Path::esp_in ? kOutside : kInside; }
+    std::uint16_t rx_port() const noexcept {
+        return path_ == Path::nat_in || path_ == Path::esp_in ? kOutside : kInside;
+    }
     SnapshotSlot& snapshots() noexcept { return *slot_; }
     NatTable& nat() noexcept { return *nat_; }
     const Snapshot& peer() const noexcept { return peer_; }

@@ -29,7 +29,8 @@ using SizePattern = std::vector<std::uint16_t>;
 SizePattern fixed_size(std::uint16_t bytes);
 SizePattern imix();  // 7 : 4 : 1 of 64, 570 and 1420 bytes
 
-// UDP over IPv4 in an untagged frame: one flow after the other, in the order given. Costs a buffer, a 64-byte copy and a patch.
+// UDP over IPv4 in an untagged frame: one flow after the other, in the order given. Costs a buffer, a 64-byte copy and
+// a patch.
 class FlowSource {
 public:
     FlowSource(rte_mempool* pool, std::uint16_t port, const MacAddress& to, std::vector<Flow> flows, SizePattern sizes);

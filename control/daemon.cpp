@@ -19,10 +19,10 @@
 namespace twinspan {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{10};        // also the longest that a change of routes waits
-constexpr std::uint64_t kTopUpTicks = 10;             // 100 ms
-constexpr std::uint64_t kResolveTicks = 100;          // 1 s, as Linux repeats its own requests
-constexpr std::uint64_t kRefreshTicks = 3000;         // 30 s, as Linux' base_reachable_time
+constexpr std::chrono::milliseconds kTick{10};  // also the longest that a change of routes waits
+constexpr std::uint64_t kTopUpTicks = 10;  // 100 ms
+constexpr std::uint64_t kResolveTicks = 100;  // 1 s, as Linux repeats its own requests
+constexpr std::uint64_t kRefreshTicks = 3000;  // 30 s, as Linux' base_reachable_time
 
 class Descriptor {
 public:
@@ -108,7 +108,8 @@ void Daemon::on_changes(const netlink::KernelState& state, const netlink::Change
 // The repair comes before anything else that the event means.
 void Daemon::follow_kernel_links(const netlink::KernelState& state) {
     for (std::size_t i = 0; i < ports_.size(); ++i) {
-        const netlink::LinkEvent* link = ports_[i].kernel_netdev.empty() ? nullptr : state.link(ports_[i].kernel_netdev);
+        const netlink::LinkEvent* link =
+            ports_[i].kernel_netdev.empty() ? nullptr : state.link(ports_[i].kernel_netdev);
         if (link == nullptr) {
             continue;
         }

@@ -25,7 +25,8 @@ inline constexpr const char* kRunDirectory = "/run/twinspan";
 
 class Daemon {
 public:
-    // Everything up to running workers. On an error all that was made is gone again. SIGTERM and SIGINT must be blocked.
+    // Everything up to running workers. On an error all that was made is gone again. SIGTERM and SIGINT must be
+    // blocked.
     static Result<std::unique_ptr<Daemon>> start(Config config, std::vector<SaFile> sa_files);
     ~Daemon();
     Daemon(const Daemon&) = delete;

@@ -24,6 +24,8 @@ DataplaneOptions options_of(const Config& config) {
     options.workers = config.workers.count;
     options.cpus = config.workers.cpus;
     options.sleep_when_idle = config.workers.idle == IdlePolicy::sleep;
+    options.punts_per_second = config.limits.punt_pps;
+    options.icmp_errors_per_second = config.limits.icmp_errors_pps;
     options.buffers = config.dpdk.buffers;
     options.nat_sessions = std::max(config.nat_sessions(), kFewestSessions);
     options.max_routes4 = config.limits.routes_ipv4;
@@ -38,7 +40,9 @@ DataplaneOptions options_of(const Config& config) {
     return options;
 }
 
-std::unexpected<Error> with(const std::string& what, const std::string& why) { return std::unexpected(Error{what + ": " + why}); }
+std::unexpected<Error> with(const std::string& what, const std::string& why) {
+    return std::unexpected(Error{what + ": " + why});
+}
 
 }  // namespace
 
@@ -84,8 +88,9 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
     d.status_.counters = d.dataplane_->counters();
     d.failover_->announce();
     d.resolve_neighbours();
-    spdlog::info("twinspand {} runs as {}: {} ports, {} legs, {} tunnels, {} routes", TWINSPAN_VERSION, d.world_.config.name,
-                 d.ports_.size(), d.world_.config.legs.size(), d.world_.config.tunnels.size(), d.failover_->current_plan().fib.size());
+    spdlog::info("twinspand {} runs as {}: {} ports, {} legs, {} tunnels, {} routes", TWINSPAN_VERSION,
+                 d.world_.config.name, d.ports_.size(), d.world_.config.legs.size(), d.world_.config.tunnels.size(),
+                 d.failover_->current_plan().fib.size());
     return daemon;
 }
 
@@ -137,7 +142,8 @@ Result<void> Daemon::open_sas(const std::vector<SaFile>& files) {
 
 Result<void> Daemon::open_sa(const Engine& engine, const TunnelConfig& tunnel, const SaFile& file) {
     const std::string what = "tunnel " + tunnel.name;
-    auto reservation = SequenceReservation::open(world_.config.state_dir, file.outbound.spi, fingerprint(engine, file.outbound));
+    auto reservation =
+        SequenceReservation::open(world_.config.state_dir, file.outbound.spi, fingerprint(engine, file.outbound));
     if (!reservation) {
         return with(what, reservation.error());
     }
@@ -196,7 +202,8 @@ Result<void> Daemon::bring_up(const NetdevPlan& netdev) {
     sysctls.forwarding = true;  // so that a packet that waits for its neighbour makes Linux ask, and sends it on
     sysctls.ipv6 = std::filesystem::exists("/proc/sys/net/ipv6");
     if (const auto set = netlink::set_sysctls(netdev.name, sysctls); !set) {
-        spdlog::warn("{}: {}", netdev.name, set.error().what);  // a read-only /proc/sys, in a container: the operator's business
+        spdlog::warn("{}: {}", netdev.name,
+                     set.error().what);  // a read-only /proc/sys, in a container: the operator's business
     }
     if (const auto up = requests_->set_up(*ifindex, true); !up) {
         return up;
@@ -215,7 +222,9 @@ Result<void> Daemon::bring_up(const NetdevPlan& netdev) {
 
 Result<void> Daemon::open_mirror() {
     netlink::MirrorCallbacks callbacks;
-    callbacks.on_changes = [this](const netlink::KernelState& state, const netlink::Changes& changes) { on_changes(state, changes); };
+    callbacks.on_changes = [this](const netlink::KernelState& state, const netlink::Changes& changes) {
+        on_changes(state, changes);
+    };
     callbacks.on_problem = [](std::string_view what) { spdlog::warn("mirror: {}", what); };
     auto mirror = netlink::Mirror::open({}, std::move(callbacks));
     if (!mirror) {

@@ -32,8 +32,8 @@ std::vector<bool> carriers_of(const Snapshot& snapshot) {
 }  // namespace
 
 bool equivalent(const Snapshot& a, const Snapshot& b) noexcept {
-    return a.buckets == b.buckets && same(a.groups, b.groups) && same(a.egresses, b.egresses) && same(a.tunnels, b.tunnels) &&
-           same(a.legs, b.legs);
+    return a.buckets == b.buckets && same(a.groups, b.groups) && same(a.egresses, b.egresses) &&
+           same(a.tunnels, b.tunnels) && same(a.legs, b.legs);
 }
 
 std::unique_ptr<const Snapshot> Failover::first() {
@@ -110,9 +110,9 @@ void Failover::publish(std::unique_ptr<Snapshot> next) {
     }
 }
 
-// After the publication, and after every worker has it: a route may then name any of its groups. The old groups are in it
-// for one more generation, so routes that go may go late. Encrypted prefixes come first: should the table be full, it is
-// not their guards that find no room.
+// After the publication, and after every worker has it: a route may then name any of its groups. The old groups are in
+// it for one more generation, so routes that go may go late. Encrypted prefixes come first: should the table be full,
+// it is not their guards that find no room.
 void Failover::change_routes() {
     FibChanges changes = difference(installed_, plan_->fib);
     if (changes.empty()) {

@@ -59,7 +59,7 @@ private:
     std::unique_ptr<Plan> plan_;
     FibPlan installed_;
     const Snapshot* current_ = nullptr;  // owned by the data plane until the next publication
-    std::vector<bool> carriers_;         // as told to Linux
+    std::vector<bool> carriers_;  // as told to Linux
     std::uint64_t generation_ = 0;
 };
 

@@ -60,7 +60,8 @@ int parse_and_run(int argc, char** argv) {
     std::string config_file;
     std::string check_file;
     auto* config = app.add_option("--config", config_file, "Run with this configuration file");
-    auto* check = app.add_option("--check", check_file, "Say whether this configuration file is right, and change nothing");
+    auto* check =
+        app.add_option("--check", check_file, "Say whether this configuration file is right, and change nothing");
     app.set_version_flag("--version", "twinspand " TWINSPAN_VERSION);
     config->excludes(check);
     try {

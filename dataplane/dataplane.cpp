@@ -202,7 +202,9 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
                      .nat = impl.nat.get(),
                      .nat_ageing_steps =
                          static_cast<std::uint32_t>(impl.nat->capacity() / (2000 * setups.size()) + 32),  // 2 s a round
-                     .sleep_when_idle = impl.options.sleep_when_idle};
+                     .sleep_when_idle = impl.options.sleep_when_idle,
+                     .icmp_errors_per_second = impl.options.icmp_errors_per_second,
+                     .punts_per_second = impl.options.punts_per_second};
     }
     impl.deal_queues(setups);
     for (Port& port : impl.ports) {

@@ -58,7 +58,8 @@ struct FromTapOrTun {
 };
 
 using IntoTunnel = Pipeline<ClampMss, EspOut, L2Rewrite>;
-using Forward = Pipeline<PickMember, HopLimit, Split<ByEgress, L2Rewrite, Pipeline<NatOut, L2Rewrite>, IntoTunnel, Glean>>;
+using Forward =
+    Pipeline<PickMember, HopLimit, Split<ByEgress, L2Rewrite, Pipeline<NatOut, L2Rewrite>, IntoTunnel, Glean>>;
 
 // A route lookup and what follows from it.
 template <Stage ToUs, Stage ToPool>

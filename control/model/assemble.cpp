@@ -1,4 +1,5 @@
-// The half of the compiler that a failing link needs: states of links in, buckets and a snapshot out. Routes are not looked at.
+// The half of the compiler that a failing link needs: states of links in, buckets and a snapshot out. Routes are not
+// looked at.
 #include "control/model/compile.hpp"
 
 #include <algorithm>
@@ -22,7 +23,8 @@ Quality quality(const Plan& plan, const LinkStates& links, const HopKey& hop) {
     return egress.kind == EgressKind::glean ? Quality::unresolved : Quality::good;
 }
 
-std::vector<GroupMember> members_now(const Plan& plan, const LinkStates& links, const GroupKey& key, const GroupState& group) {
+std::vector<GroupMember> members_now(const Plan& plan, const LinkStates& links, const GroupKey& key,
+                                     const GroupState& group) {
     std::vector<Quality> qualities;
     for (const auto& [hop, weight] : key) {
         qualities.push_back(quality(plan, links, hop));
@@ -40,9 +42,9 @@ void add_group(Snapshot& snapshot, const Plan& plan, const GroupKey& key, const 
     snapshot.groups[group.id] = {first, static_cast<std::uint32_t>(group.table.owners.size() - 1)};
     for (const std::uint32_t owner : group.table.owners) {
         const auto hop = std::ranges::find(group.hops, owner);
-        snapshot.buckets.push_back(hop == group.hops.end()
-                                       ? plan.fallback.at(key)
-                                       : plan.egress_of.at(key[static_cast<std::size_t>(hop - group.hops.begin())].first));
+        snapshot.buckets.push_back(
+            hop == group.hops.end() ? plan.fallback.at(key)
+                                    : plan.egress_of.at(key[static_cast<std::size_t>(hop - group.hops.begin())].first));
     }
 }
 
@@ -78,11 +80,16 @@ TunnelState tunnel_state(const Plan& plan, const LinkStates& links, std::size_t 
 
 std::string_view to_string(TunnelState state) noexcept {
     switch (state) {
-        case TunnelState::up: return "";
-        case TunnelState::no_sa: return "no security associations";
-        case TunnelState::leg_down: return "the leg's port is down";
-        case TunnelState::drained: return "the link is drained";
-        case TunnelState::no_path: return "no route to the remote gateway over the leg, or its neighbour is not resolved";
+        case TunnelState::up:
+            return "";
+        case TunnelState::no_sa:
+            return "no security associations";
+        case TunnelState::leg_down:
+            return "the leg's port is down";
+        case TunnelState::drained:
+            return "the link is drained";
+        case TunnelState::no_path:
+            return "no route to the remote gateway over the leg, or its neighbour is not resolved";
     }
     return "";
 }

@@ -1,4 +1,5 @@
-// Groups by next-hop set: routes with the same next hops share one, so a repair costs the same for any number of routes.
+// Groups by next-hop set: routes with the same next hops share one, so a repair costs the same for any number of
+// routes.
 #pragma once
 
 #include "dataplane/base/prefix.hpp"

@@ -40,7 +40,8 @@ std::vector<IpPrefix> prefixes_of(Ipv4Range range) {
         while ((std::uint64_t{1} << bits) > end - first) {
             --bits;
         }
-        result.push_back({IpAddress::from(to_be32(static_cast<std::uint32_t>(first))), static_cast<std::uint8_t>(32 - bits)});
+        result.push_back(
+            {IpAddress::from(to_be32(static_cast<std::uint32_t>(first))), static_cast<std::uint8_t>(32 - bits)});
         first += std::uint64_t{1} << bits;
     }
     return result;
@@ -49,7 +50,10 @@ std::vector<IpPrefix> prefixes_of(Ipv4Range range) {
 }  // namespace
 
 Planner::Planner(const World& world, const Plan* previous)
-    : world_(world), previous_(previous), encrypt_(encrypt_prefixes(world.config)), leg_routes_(world.config.legs.size()) {
+    : world_(world),
+      previous_(previous),
+      encrypt_(encrypt_prefixes(world.config)),
+      leg_routes_(world.config.legs.size()) {
     Snapshot& base = plan_.base;
     base.fib4 = world.fib4;
     base.fib6 = world.fib6;
@@ -90,8 +94,9 @@ Plan Planner::run() && {
             egress_for(hop);  // also those of groups on their way out, which packets may still name
         }
         const auto leg_hop = std::ranges::find_if(key, [](const auto& hop) { return !hop.first.is_tunnel(); });
-        plan_.fallback[key] = leg_hop == key.end() ? drop_egress(Drop::tunnel_down, Zone::tunnel)
-                                                   : drop_egress(Drop::link_down, plan_.base.legs[leg_hop->first.leg].zone);
+        plan_.fallback[key] = leg_hop == key.end()
+                                  ? drop_egress(Drop::tunnel_down, Zone::tunnel)
+                                  : drop_egress(Drop::link_down, plan_.base.legs[leg_hop->first.leg].zone);
     }
     std::ranges::sort(plan_.refused);
     std::ranges::sort(plan_.wanted);
@@ -209,8 +214,9 @@ void Planner::add_own() {
             }
         }
     }
-    for (const IpPrefix& prefix : {IpPrefix{{IpFamily::v4, {224}}, 4}, IpPrefix{{IpFamily::v4, {255, 255, 255, 255}}, 32},
-                                   IpPrefix{{IpFamily::v6, {0xff}}, 8}, IpPrefix{{IpFamily::v6, {0xfe, 0x80}}, 10}}) {
+    for (const IpPrefix& prefix :
+         {IpPrefix{{IpFamily::v4, {224}}, 4}, IpPrefix{{IpFamily::v4, {255, 255, 255, 255}}, 32},
+          IpPrefix{{IpFamily::v6, {0xff}}, 8}, IpPrefix{{IpFamily::v6, {0xfe, 0x80}}, 10}}) {
         plan_.fib.insert_or_assign(prefix, local);
     }
 }
@@ -224,8 +230,8 @@ void Planner::add_encrypt() {
             continue;
         }
         const bool own_discard = match && match->first == prefix && match->second.kind() == RouteKind::drop;
-        const GroupKey* key = match && match->second.kind() == RouteKind::forward
-                                  ? plan_.groups.key_of(match->second.index()) : nullptr;
+        const GroupKey* key =
+            match && match->second.kind() == RouteKind::forward ? plan_.groups.key_of(match->second.index()) : nullptr;
         if (key != nullptr && !tunnels_only(*key).empty()) {
             forward(prefix, GroupKey{*key});
         } else if (!own_discard) {

@@ -16,13 +16,16 @@ constexpr std::uint8_t bits(std::initializer_list<Zone> zones) noexcept {
     return static_cast<std::uint8_t>(result);
 }
 
-IpPrefix private4(std::uint32_t address, std::uint8_t length) noexcept { return {IpAddress::from(to_be32(address)), length}; }
+IpPrefix private4(std::uint32_t address, std::uint8_t length) noexcept {
+    return {IpAddress::from(to_be32(address)), length};
+}
 
 }  // namespace
 
 std::array<std::uint8_t, kZoneCount> may_send_matrix() noexcept {
     using enum Zone;
-    constexpr std::uint8_t kEverywhere = bits({lan, private_peering, public_peering, microsoft_peering, internet, tunnel});
+    constexpr std::uint8_t kEverywhere =
+        bits({lan, private_peering, public_peering, microsoft_peering, internet, tunnel});
     std::array<std::uint8_t, kZoneCount> result{};
     const auto set = [&](Zone from, std::uint8_t to) { result[static_cast<std::size_t>(from)] = to; };
     set(lan, kEverywhere);

@@ -38,7 +38,9 @@ std::vector<PortLegs> make_ports(const World& world, const std::vector<Leg>& leg
     for (std::uint16_t i = 0; i < legs.size(); ++i) {
         const Leg& leg = legs[i];
         PortLegs& port = ports[leg.port];
-        const auto id = [&](std::size_t tag) { return static_cast<std::uint16_t>(leg.tags[tag].tci.host() & kVlanIdMask); };
+        const auto id = [&](std::size_t tag) {
+            return static_cast<std::uint16_t>(leg.tags[tag].tci.host() & kVlanIdMask);
+        };
         if (leg.tag_count == 0) {
             port.untagged = i;
         } else if (leg.tag_count == 1) {
@@ -120,7 +122,8 @@ Ipv4Header outer_template(be32 local, be32 remote) noexcept {
     h.src = local;
     h.dst = remote;
     const std::uint32_t src = local.host(), dst = remote.host();
-    std::uint32_t sum = 0x4500u + kIpv4DontFragment.host() + (64u << 8 | h.protocol) + (src >> 16) + (src & 0xffff) + (dst >> 16) + (dst & 0xffff);
+    std::uint32_t sum = 0x4500u + kIpv4DontFragment.host() + (64u << 8 | h.protocol) + (src >> 16) + (src & 0xffff) +
+                        (dst >> 16) + (dst & 0xffff);
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
     h.checksum = to_be16(static_cast<std::uint16_t>(~sum));

@@ -1,4 +1,5 @@
-// The part of a snapshot that follows from the configuration: ports, legs, pools, tunnels and finished L2 rewrites. Pure.
+// The part of a snapshot that follows from the configuration: ports, legs, pools, tunnels and finished L2 rewrites.
+// Pure.
 #pragma once
 
 #include "control/model/world.hpp"

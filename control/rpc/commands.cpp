@@ -18,8 +18,16 @@ struct View {
     json (*make)(const StatusSources&);
 };
 constexpr auto kViews = std::to_array<View>({
-    {"ports", show_ports}, {"legs", show_legs}, {"tunnels", show_tunnels}, {"groups", show_groups}, {"routes", show_routes},
-    {"neighbours", show_neighbours}, {"nat", show_nat}, {"drops", show_drops}, {"workers", show_workers}, {"accounting", show_accounting},
+    {"ports", show_ports},
+    {"legs", show_legs},
+    {"tunnels", show_tunnels},
+    {"groups", show_groups},
+    {"routes", show_routes},
+    {"neighbours", show_neighbours},
+    {"nat", show_nat},
+    {"drops", show_drops},
+    {"workers", show_workers},
+    {"accounting", show_accounting},
 });
 
 std::string text_of(const json& request, const char* key) {
@@ -28,7 +36,9 @@ std::string text_of(const json& request, const char* key) {
 }
 
 std::optional<Link> parse_link(std::string_view text) {
-    return text == "primary" ? std::optional{Link::primary} : text == "secondary" ? std::optional{Link::secondary} : std::nullopt;
+    return text == "primary"     ? std::optional{Link::primary}
+           : text == "secondary" ? std::optional{Link::secondary}
+                                 : std::nullopt;
 }
 
 json drain(const json& request, Failover& failover, bool drained) {
@@ -43,13 +53,15 @@ json drain(const json& request, Failover& failover, bool drained) {
         return rpc_error("no leg is on the " + name + " link");
     }
     failover.drain(*link, drained);
-    const bool up = std::ranges::any_of(failover.snapshot().legs, [&](const Leg& leg) { return on_link(leg) && leg.up; });
+    const bool up =
+        std::ranges::any_of(failover.snapshot().legs, [&](const Leg& leg) { return on_link(leg) && leg.up; });
     return rpc_data({{"link", name}, {"state", drained ? "drained" : up ? "up" : "down"}});
 }
 
 json ping(const StatusSources& sources) {
     const auto uptime = std::chrono::steady_clock::now() - sources.started;
-    return rpc_data({{"name", sources.failover->world().config.name}, {"version", TWINSPAN_VERSION},
+    return rpc_data({{"name", sources.failover->world().config.name},
+                     {"version", TWINSPAN_VERSION},
                      {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()}});
 }
 

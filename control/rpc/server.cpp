@@ -21,7 +21,8 @@ std::unexpected<Error> failed(const std::string& what, int error) {
 // A socket whose daemon died without removing it refuses connections.
 bool is_stale(const sockaddr_un& address) {
     const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    const bool refused = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED;
+    const bool refused =
+        ::connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 && errno == ECONNREFUSED;
     ::close(fd);
     return refused;
 }
@@ -44,7 +45,8 @@ Result<std::unique_ptr<RpcServer>> RpcServer::listen(const std::filesystem::path
         ::chmod(socket.parent_path().c_str(), 0755);
     }
     if (error) {
-        return std::unexpected(Error{"control socket folder " + socket.parent_path().string() + ": " + error.message()});
+        return std::unexpected(
+            Error{"control socket folder " + socket.parent_path().string() + ": " + error.message()});
     }
     if (is_stale(address)) {
         ::unlink(name.c_str());
@@ -151,9 +153,11 @@ bool RpcServer::read_all(int fd, Client& client) {
 void RpcServer::answer_lines(Client& client) {
     std::size_t begin = 0;
     for (std::size_t end; (end = client.in.find('\n', begin)) != std::string::npos; begin = end + 1) {
-        const auto request = nlohmann::json::parse(client.in.begin() + static_cast<std::ptrdiff_t>(begin),
-                                                   client.in.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
-        const nlohmann::json reply = request.is_object() ? handler_(request) : rpc_error("found no JSON object on the line, expected one");
+        const auto request =
+            nlohmann::json::parse(client.in.begin() + static_cast<std::ptrdiff_t>(begin),
+                                  client.in.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+        const nlohmann::json reply =
+            request.is_object() ? handler_(request) : rpc_error("found no JSON object on the line, expected one");
         client.out += reply.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
     }
     client.in.erase(0, begin);

@@ -24,7 +24,8 @@ public:
     static constexpr std::size_t kMaxWaitingBytes = 64 * 1024 * 1024;  // replies that a client has not read
     static constexpr std::size_t kMaxClients = 32;
 
-    // Makes the folder (0755) if need be, takes the place of a socket that nobody listens on, and listens with mode 0600.
+    // Makes the folder (0755) if need be, takes the place of a socket that nobody listens on, and listens with mode
+    // 0600.
     static Result<std::unique_ptr<RpcServer>> listen(const std::filesystem::path& socket, Handler handler);
     ~RpcServer();  // removes the socket
     RpcServer(const RpcServer&) = delete;

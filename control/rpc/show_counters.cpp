@@ -27,12 +27,15 @@ struct Account {
         }
     }
     json to_json() const {
-        return {{"rx", rx}, {"injected", injected}, {"generated", generated}, {"tx", tx}, {"punted", punted}, {"drops", drops}};
+        return {{"rx", rx}, {"injected", injected}, {"generated", generated},
+                {"tx", tx}, {"punted", punted},     {"drops", drops}};
     }
     bool exact() const { return rx + injected + generated == tx + punted + drops; }
 };
 
-std::string end_text(be32 address, be16 port) { return IpAddress::from(address).text() + ":" + std::to_string(port.host()); }
+std::string end_text(be32 address, be16 port) {
+    return IpAddress::from(address).text() + ":" + std::to_string(port.host());
+}
 
 std::string protocol_text(std::uint8_t protocol) {
     return protocol == +IpProtocol::tcp ? "tcp" : protocol == +IpProtocol::udp ? "udp" : "icmp";
@@ -42,7 +45,9 @@ std::string session_state(const NatSessionView& session) {
     if (session.protocol() != +IpProtocol::tcp) {
         return "";
     }
-    return nat_tcp::closing(session.tcp) ? "closing" : (session.tcp & nat_tcp::kEstablished) != 0 ? "established" : "opening";
+    return nat_tcp::closing(session.tcp)                ? "closing"
+           : (session.tcp & nat_tcp::kEstablished) != 0 ? "established"
+                                                        : "opening";
 }
 
 // Sessions are stamped by the workers' coarse clock; the one seen last tells what time that clock has, at least.
@@ -54,10 +59,12 @@ json sessions_json(const NatTable& nat) {
     views.resize(std::min(views.size(), kSessionsShown));
     json result = json::array();
     for (const NatSessionView& view : views) {
-        result.push_back({{"protocol", protocol_text(view.protocol())}, {"inside", end_text(view.inside.address(), view.inside.port())},
+        result.push_back({{"protocol", protocol_text(view.protocol())},
+                          {"inside", end_text(view.inside.address(), view.inside.port())},
                           {"outside", end_text(view.outside.address(), view.outside.port())},
                           {"remote", end_text(view.inside.remote(), view.inside.remote_port())},
-                          {"state", session_state(view)}, {"idle_s", now - view.last_seen}});
+                          {"state", session_state(view)},
+                          {"idle_s", now - view.last_seen}});
     }
     return result;
 }
@@ -68,11 +75,17 @@ json pool_json(const PoolConfig& pool, const NatUsage& usage) {
         addresses.push_back(IpAddress::from(range.first).text() + "-" + IpAddress::from(range.last).text());
     }
     const auto in_use = [&](NatProtocol p) { return usage.in_use[static_cast<std::size_t>(p)]; };
-    return {{"peering", to_string(pool.zone)}, {"addresses", std::move(addresses)},
-            {"ports", std::to_string(pool.first_port) + "-" + std::to_string(pool.last_port)}, {"sessions", usage.sessions},
-            {"created", usage.opened}, {"expired", usage.expired}, {"ports_exhausted", usage.ports_exhausted},
-            {"sessions_exhausted", usage.sessions_exhausted},
-            {"by_protocol", {{"tcp", in_use(NatProtocol::tcp)}, {"udp", in_use(NatProtocol::udp)}, {"icmp", in_use(NatProtocol::icmp)}}}};
+    return {
+        {"peering", to_string(pool.zone)},
+        {"addresses", std::move(addresses)},
+        {"ports", std::to_string(pool.first_port) + "-" + std::to_string(pool.last_port)},
+        {"sessions", usage.sessions},
+        {"created", usage.opened},
+        {"expired", usage.expired},
+        {"ports_exhausted", usage.ports_exhausted},
+        {"sessions_exhausted", usage.sessions_exhausted},
+        {"by_protocol",
+         {{"tcp", in_use(NatProtocol::tcp)}, {"udp", in_use(NatProtocol::udp)}, {"icmp", in_use(NatProtocol::icmp)}}}};
 }
 
 }  // namespace
@@ -81,9 +94,11 @@ json show_nat(const StatusSources& s) {
     json pools = json::array();
     const std::vector<PoolConfig>& configured = s.failover->world().config.pools;
     for (std::size_t i = 0; i < configured.size(); ++i) {
-        pools.push_back(pool_json(configured[i], s.nat != nullptr ? s.nat->usage(static_cast<std::uint16_t>(i)) : NatUsage{}));
+        pools.push_back(
+            pool_json(configured[i], s.nat != nullptr ? s.nat->usage(static_cast<std::uint16_t>(i)) : NatUsage{}));
     }
-    return {{"pools", std::move(pools)}, {"sessions", s.nat != nullptr ? sessions_json(*s.nat) : json::array()},
+    return {{"pools", std::move(pools)},
+            {"sessions", s.nat != nullptr ? sessions_json(*s.nat) : json::array()},
             {"capacity", s.nat != nullptr ? s.nat->capacity() : 0u},
             {"memory_bytes", s.nat != nullptr ? s.nat->memory_bytes() : std::size_t{0}}};
 }

@@ -19,7 +19,8 @@ json or_null(std::string text) { return text.empty() ? json{} : json(std::move(t
 
 std::string mac_text(const MacAddress& mac) {
     std::array<char, 18> text{};
-    std::snprintf(text.data(), text.size(), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+    std::snprintf(text.data(), text.size(), "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+                  mac[5]);
     return text.data();
 }
 
@@ -66,17 +67,23 @@ const char* hop_state(const StatusSources& s, const HopKey& hop) {
 }
 
 const char* neighbour_state(netlink::NeighbourState state) {
-    static constexpr const char* kNames[] = {"none", "incomplete", "reachable", "stale", "delay", "probe", "failed", "noarp", "permanent"};
+    static constexpr const char* kNames[] = {"none",  "incomplete", "reachable", "stale",    "delay",
+                                             "probe", "failed",     "noarp",     "permanent"};
     return kNames[static_cast<std::size_t>(state)];
 }
 
 const char* kind_text(RouteKind kind) {
     switch (kind) {
-        case RouteKind::forward: return "forward";
-        case RouteKind::local: return "local";
-        case RouteKind::pool: return "pool";
-        case RouteKind::connected: return "connected";
-        case RouteKind::drop: return "drop";
+        case RouteKind::forward:
+            return "forward";
+        case RouteKind::local:
+            return "local";
+        case RouteKind::pool:
+            return "pool";
+        case RouteKind::connected:
+            return "connected";
+        case RouteKind::drop:
+            return "drop";
     }
     return "drop";
 }
@@ -108,11 +115,18 @@ json show_ports(const StatusSources& s) {
     for (std::size_t i = 0; i < world.config.ports.size(); ++i) {
         const PortConfig& port = world.config.ports[i];
         const PortStats stats = s.port_stats ? s.port_stats(static_cast<std::uint16_t>(i)) : PortStats{};
-        result.push_back({{"name", port.name}, {"device", port.device},
+        result.push_back({{"name", port.name},
+                          {"device", port.device},
                           {"netdev", or_null(i < s.ports.size() ? s.ports[i].kernel_netdev : "")},
-                          {"link", world.ports[i].up ? "up" : "down"}, {"mac", mac_text(world.ports[i].mac)}, {"mtu", port.mtu},
-                          {"rx_packets", stats.rx_packets}, {"rx_bytes", stats.rx_bytes}, {"tx_packets", stats.tx_packets},
-                          {"tx_bytes", stats.tx_bytes}, {"rx_missed", stats.rx_missed}, {"rx_errors", stats.rx_errors},
+                          {"link", world.ports[i].up ? "up" : "down"},
+                          {"mac", mac_text(world.ports[i].mac)},
+                          {"mtu", port.mtu},
+                          {"rx_packets", stats.rx_packets},
+                          {"rx_bytes", stats.rx_bytes},
+                          {"tx_packets", stats.tx_packets},
+                          {"tx_bytes", stats.tx_bytes},
+                          {"rx_missed", stats.rx_missed},
+                          {"rx_errors", stats.rx_errors},
                           {"tx_errors", stats.tx_errors}});
     }
     return result;
@@ -128,8 +142,12 @@ json show_legs(const StatusSources& s) {
         for (const IpPrefix& address : addresses_of(config)) {
             addresses.push_back(address.text());
         }
-        json row{{"name", config.netdev}, {"peering", to_string(config.zone)}, {"link", or_null(link_text(config.link))},
-                 {"port", config.port}, {"vlan", vlan_text(leg)}, {"addresses", std::move(addresses)},
+        json row{{"name", config.netdev},
+                 {"peering", to_string(config.zone)},
+                 {"link", or_null(link_text(config.link))},
+                 {"port", config.port},
+                 {"vlan", vlan_text(leg)},
+                 {"addresses", std::move(addresses)},
                  {"state", state_text(leg.up, world.drained[link_index(leg.link)])}};
         row.update(traffic(s, [i](const WorkerCounters& w) { return std::tie(w.leg_rx[i], w.leg_tx[i]); }));
         result.push_back(std::move(row));
@@ -146,12 +164,22 @@ json show_tunnels(const StatusSources& s) {
         const TunnelState state = tunnel_state(s.failover->current_plan(), link_states(world), i);
         const bool has_sa = i < world.sas.size() && world.sas[i].out != nullptr;
         const OutboundSa* out = has_sa ? world.sas[i].out : nullptr;
-        json row{{"name", config.name}, {"if_id", config.if_id}, {"link", or_null(link_text(config.link))},
-                 {"local", IpAddress::from(config.local).text()}, {"remote", IpAddress::from(config.remote).text()},
-                 {"state", state == TunnelState::drained ? "drained" : tunnel.up ? "up" : "down"}, {"reason", to_string(state)},
-                 {"spi_out", out ? json(out->spi()) : json{}}, {"spi_in", has_sa ? json(world.sas[i].spi_in) : json{}},
-                 {"suite", out ? json(name(out->suite())) : json{}}, {"sequence", out ? json(out->next_seq() - 1) : json{}},
-                 {"reserved_until", out ? json(out->limit()) : json{}}, {"inner_mtu", tunnel.inner_mtu}, {"mss4", tunnel.mss4}};
+        json row{{"name", config.name},
+                 {"if_id", config.if_id},
+                 {"link", or_null(link_text(config.link))},
+                 {"local", IpAddress::from(config.local).text()},
+                 {"remote", IpAddress::from(config.remote).text()},
+                 {"state", state == TunnelState::drained ? "drained"
+                           : tunnel.up                   ? "up"
+                                                         : "down"},
+                 {"reason", to_string(state)},
+                 {"spi_out", out ? json(out->spi()) : json{}},
+                 {"spi_in", has_sa ? json(world.sas[i].spi_in) : json{}},
+                 {"suite", out ? json(name(out->suite())) : json{}},
+                 {"sequence", out ? json(out->next_seq() - 1) : json{}},
+                 {"reserved_until", out ? json(out->limit()) : json{}},
+                 {"inner_mtu", tunnel.inner_mtu},
+                 {"mss4", tunnel.mss4}};
         row.update(traffic(s, [i](const WorkerCounters& w) { return std::tie((*w.tunnel_rx)[i], (*w.tunnel_tx)[i]); }));
         result.push_back(std::move(row));
     }
@@ -166,7 +194,8 @@ json show_groups(const StatusSources& s) {
         }
         json members = json::array();
         for (std::size_t i = 0; i < key.size(); ++i) {
-            members.push_back({{"egress", hop_text(s.failover->world(), key[i].first)}, {"weight", key[i].second},
+            members.push_back({{"egress", hop_text(s.failover->world(), key[i].first)},
+                               {"weight", key[i].second},
                                {"buckets", std::ranges::count(group.table.owners, group.hops[i])},
                                {"state", hop_state(s, key[i].first)}});
         }
@@ -183,12 +212,18 @@ json show_routes(const StatusSources& s) {
     json result = json::array();
     const Plan& plan = s.failover->current_plan();
     for (const auto& [prefix, route] : plan.fib) {
-        result.push_back({{"prefix", prefix.text()}, {"kind", kind_text(route.kind())}, {"via", route_via(s, route)},
-                          {"encrypt", route.must_encrypt()}, {"note", ""}});
+        result.push_back({{"prefix", prefix.text()},
+                          {"kind", kind_text(route.kind())},
+                          {"via", route_via(s, route)},
+                          {"encrypt", route.must_encrypt()},
+                          {"note", ""}});
     }
     for (const RefusedRoute& refused : plan.refused) {
-        result.push_back({{"prefix", refused.prefix.text()}, {"kind", "drop"}, {"via", json::array({"dev " + refused.netdev})},
-                          {"encrypt", false}, {"note", "not used: " + refused.why}});
+        result.push_back({{"prefix", refused.prefix.text()},
+                          {"kind", "drop"},
+                          {"via", json::array({"dev " + refused.netdev})},
+                          {"encrypt", false},
+                          {"note", "not used: " + refused.why}});
     }
     return result;
 }
@@ -198,11 +233,14 @@ json show_neighbours(const StatusSources& s) {
     const World& world = s.failover->world();
     for (const netlink::NeighbourEvent& n : world.kernel.neighbours) {
         const auto link = std::ranges::find(world.kernel.links, n.ifindex, &netlink::LinkEvent::ifindex);
-        const auto is_leg = [&](const LegConfig& leg) { return link != world.kernel.links.end() && leg.netdev == link->name; };
+        const auto is_leg = [&](const LegConfig& leg) {
+            return link != world.kernel.links.end() && leg.netdev == link->name;
+        };
         if (std::ranges::none_of(world.config.legs, is_leg)) {
             continue;  // that of a netdev behind a port, which Linux does not use
         }
-        result.push_back({{"address", n.address.text()}, {"netdev", link->name},
+        result.push_back({{"address", n.address.text()},
+                          {"netdev", link->name},
                           {"mac", n.usable ? json(mac_text(n.mac)) : json{}},
                           {"state", n.usable ? neighbour_state(n.state) : "incomplete"}});
     }

@@ -25,7 +25,8 @@ struct StatusSources {
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
-// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, workers or accounting. Unknown: an error that lists them.
+// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, workers or accounting. Unknown: an error that
+// lists them.
 Result<nlohmann::json> show(const StatusSources& sources, std::string_view what);
 
 // One function each; in show_*.cpp.

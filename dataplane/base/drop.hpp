@@ -75,7 +75,8 @@ inline constexpr auto kDropInfo = std::to_array<DropInfo>({
     {Drop::neighbour_unresolved, "neighbour_unresolved", "Next hop's MAC address is not known yet; Linux was asked"},
     {Drop::policy_denied, "policy_denied", "This peering may not send to that one"},
     {Drop::encrypt_required, "encrypt_required", "Destination is under encrypt, and the route is not a tunnel"},
-    {Drop::private_destination, "private_destination", "RFC 1918 destination on a peering that carries public addresses only"},
+    {Drop::private_destination, "private_destination",
+     "RFC 1918 destination on a peering that carries public addresses only"},
     {Drop::unsolicited, "unsolicited", "Microsoft or public peering tried to reach the inside without a session"},
     {Drop::nat_ports_exhausted, "nat_ports_exhausted", "No free outside port in the pool for this destination"},
     {Drop::nat_sessions_exhausted, "nat_sessions_exhausted", "The session table is full"},
@@ -105,9 +106,11 @@ inline constexpr auto kDropInfo = std::to_array<DropInfo>({
 });
 inline constexpr std::size_t kDropCount = kDropInfo.size();
 
-static_assert(std::ranges::all_of(kDropInfo, [i = std::size_t{0}](const DropInfo& d) mutable {
-    return static_cast<std::size_t>(d.id) == i++;
-}), "kDropInfo must list the reasons in enum order");
+static_assert(std::ranges::all_of(kDropInfo,
+                                  [i = std::size_t{0}](const DropInfo& d) mutable {
+                                      return static_cast<std::size_t>(d.id) == i++;
+                                  }),
+              "kDropInfo must list the reasons in enum order");
 
 constexpr std::string_view name_of(Drop reason) noexcept { return kDropInfo[static_cast<std::size_t>(reason)].name; }
 

@@ -17,7 +17,9 @@ struct [[gnu::packed]] BigEndian {
     constexpr T host() const noexcept { return swap(raw); }
     friend constexpr bool operator==(BigEndian, BigEndian) noexcept = default;
     // Orders by value, not by how the bytes happen to load.
-    friend constexpr std::strong_ordering operator<=>(BigEndian a, BigEndian b) noexcept { return a.host() <=> b.host(); }
+    friend constexpr std::strong_ordering operator<=>(BigEndian a, BigEndian b) noexcept {
+        return a.host() <=> b.host();
+    }
 
 private:
     static constexpr T swap(T value) noexcept {

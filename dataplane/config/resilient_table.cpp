@@ -12,9 +12,8 @@ namespace {
 class Shares {
 public:
     Shares(std::span<const GroupMember> members, std::size_t buckets) : buckets_(static_cast<std::int64_t>(buckets)) {
-        std::ranges::copy_if(members, std::back_inserter(members_), [](const GroupMember& m) {
-            return m.usable && m.weight != 0 && m.id != kNoMember;
-        });
+        std::ranges::copy_if(members, std::back_inserter(members_),
+                             [](const GroupMember& m) { return m.usable && m.weight != 0 && m.id != kNoMember; });
         std::ranges::sort(members_, {}, &GroupMember::id);
         owned_.resize(members_.size());
         for (const GroupMember& m : members_) {

@@ -29,6 +29,37 @@ struct TrafficCounter {  // one writer
     }
 };
 
+// Adds up what belongs to one counter while a burst stays with it, so that a counter is written once per run and not
+// once per packet.
+class CountedRun {
+public:
+    explicit CountedRun(std::array<TrafficCounter, kMaxLegs>& counters) noexcept : counters_(counters) {}
+    ~CountedRun() { flush(); }
+    CountedRun(const CountedRun&) = delete;
+    CountedRun& operator=(const CountedRun&) = delete;
+
+    void add(std::uint16_t index, std::uint32_t n_bytes) noexcept {
+        if (index != index_) [[unlikely]] {
+            flush();
+            index_ = index;
+        }
+        ++packets_;
+        bytes_ += n_bytes;
+    }
+
+private:
+    void flush() noexcept {
+        if (packets_ != 0) {
+            counters_[index_].add(packets_, bytes_);
+            packets_ = bytes_ = 0;
+        }
+    }
+    std::array<TrafficCounter, kMaxLegs>& counters_;
+    std::uint64_t packets_ = 0;
+    std::uint64_t bytes_ = 0;
+    std::uint16_t index_ = 0;
+};
+
 // One per worker: written by that worker, read by control.
 // At rest: rx + injected + generated = tx + punted + the sum of drops.
 class alignas(RTE_CACHE_LINE_SIZE) WorkerCounters {
@@ -42,8 +73,10 @@ public:
     Counter busy_loops;  // loops that found work
     std::array<TrafficCounter, kMaxLegs> leg_rx;
     std::array<TrafficCounter, kMaxLegs> leg_tx;
-    std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_rx = std::make_unique<std::array<TrafficCounter, kMaxTunnels>>();
-    std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_tx = std::make_unique<std::array<TrafficCounter, kMaxTunnels>>();
+    std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_rx =
+        std::make_unique<std::array<TrafficCounter, kMaxTunnels>>();
+    std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_tx =
+        std::make_unique<std::array<TrafficCounter, kMaxTunnels>>();
 
     Counter& operator[](Drop reason) noexcept { return drops_[static_cast<std::size_t>(reason)]; }
     const Counter& operator[](Drop reason) const noexcept { return drops_[static_cast<std::size_t>(reason)]; }
@@ -105,8 +138,8 @@ struct Context {
     PacketList<2 * kBurst> punted;                           // to the punt thread, meta.netdev says which TAP
     PacketList<kBurst> generated;                            // ICMP errors to be routed, from the data's start
     std::array<PacketList<2 * kBurst>, kMaxPorts> transmit;  // whole frames
-    std::uint64_t icmp_tokens = 0;                           // ICMP errors that may still be made; refilled by the worker
-    std::uint64_t punt_tokens = 0;                           // packets that may still be punted; refilled by the worker
+    std::uint64_t icmp_tokens = 0;  // ICMP errors that may still be made; refilled by the worker
+    std::uint64_t punt_tokens = 0;  // packets that may still be punted; refilled by the worker
 
     void drop(rte_mbuf* m, Drop reason) noexcept {
         (*counters)[reason].add(1);

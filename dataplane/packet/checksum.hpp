@@ -1,5 +1,6 @@
 // Internet checksums kept right by what changed, not summed again (RFC 1624 equation 3).
-// All values are as they lie in the packet: one's complement sums do not depend on the byte order (RFC 1071 section 2B).
+// All values are as they lie in the packet: one's complement sums do not depend on the byte order (RFC 1071 section
+// 2B).
 #pragma once
 
 #include "dataplane/base/endian.hpp"
@@ -17,7 +18,8 @@ constexpr std::uint16_t fold_checksum(std::uint32_t sum) noexcept {
 class ChecksumDelta {
 public:
     constexpr ChecksumDelta() noexcept = default;
-    constexpr ChecksumDelta(be16 from, be16 to) noexcept : raw_(fold_checksum((~std::uint32_t{from.raw} & 0xffff) + to.raw)) {}
+    constexpr ChecksumDelta(be16 from, be16 to) noexcept
+        : raw_(fold_checksum((~std::uint32_t{from.raw} & 0xffff) + to.raw)) {}
     constexpr ChecksumDelta(be32 from, be32 to) noexcept
         : raw_(fold_checksum((~from.raw & 0xffff) + (~from.raw >> 16) + (to.raw & 0xffff) + (to.raw >> 16))) {}
 

@@ -90,7 +90,8 @@ struct [[gnu::packed]] EspHeader {
     be32 sequence;
 };
 
-static_assert(sizeof(EthernetHeader) == 14 && sizeof(VlanTag) == 4 && sizeof(Ipv4Header) == 20 && sizeof(Ipv6Header) == 40);
+static_assert(sizeof(EthernetHeader) == 14 && sizeof(VlanTag) == 4 && sizeof(Ipv4Header) == 20 &&
+              sizeof(Ipv6Header) == 40);
 static_assert(sizeof(UdpHeader) == 8 && sizeof(TcpHeader) == 20 && sizeof(IcmpHeader) == 8 && sizeof(EspHeader) == 8);
 
 enum class IpProtocol : std::uint8_t { icmp = 1, ipv4 = 4, tcp = 6, udp = 17, ipv6 = 41, esp = 50, icmpv6 = 58 };

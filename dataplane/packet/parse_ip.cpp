@@ -6,13 +6,17 @@
 namespace twinspan {
 namespace {
 
+std::uint64_t word_at(const void* p, unsigned offset) noexcept {
+    std::uint32_t word;
+    std::memcpy(&word, static_cast<const char*>(p) + offset, sizeof(word));
+    return word;
+}
+
 // Sums the header as 32-bit words; a valid one folds to 0xffff (RFC 1071).
 bool checksum_ok(const Ipv4Header& ip, unsigned header_bytes) noexcept {
-    std::uint64_t sum = 0;
-    for (unsigned i = 0; i < header_bytes; i += 4) {
-        std::uint32_t word;
-        std::memcpy(&word, reinterpret_cast<const char*>(&ip) + i, 4);
-        sum += word;
+    std::uint64_t sum = word_at(&ip, 0) + word_at(&ip, 4) + word_at(&ip, 8) + word_at(&ip, 12) + word_at(&ip, 16);
+    for (unsigned i = sizeof(Ipv4Header); i < header_bytes; i += 4) {
+        sum += word_at(&ip, i);
     }
     sum = (sum & 0xffffffffu) + (sum >> 32);
     sum = (sum & 0xffffu) + (sum >> 16);
@@ -20,54 +24,44 @@ bool checksum_ok(const Ipv4Header& ip, unsigned header_bytes) noexcept {
     return ((sum & 0xffffu) + (sum >> 16)) == 0xffff;
 }
 
-unsigned l4_header_bytes(std::uint8_t protocol) noexcept {
-    switch (static_cast<IpProtocol>(protocol)) {
-        case IpProtocol::tcp:
-            return sizeof(TcpHeader);
-        case IpProtocol::udp:
-            return sizeof(UdpHeader);
-        case IpProtocol::icmp:
-        case IpProtocol::icmpv6:
-            return sizeof(IcmpHeader);
-        case IpProtocol::esp:
-            return sizeof(EspHeader);
-        default:
-            return 0;
-    }
-}
-
 bool is_echo(std::uint8_t protocol, std::uint8_t type) noexcept {
     return protocol == +IpProtocol::icmp ? type == 8 || type == 0 : type == 128 || type == 129;
 }
 
+bool holds(const PacketMeta& pm, std::size_t l4_header_bytes) noexcept {
+    return pm.l3_length >= pm.l4_offset + l4_header_bytes;
+}
+
 Verdict parse_l4(rte_mbuf& m, PacketMeta& pm) noexcept {
     pm.src_port = pm.dst_port = {};
-    if ((pm.flags & meta_flag::kLaterFragment) != 0) {
+    if ((pm.flags & meta_flag::kLaterFragment) != 0) [[unlikely]] {
         return Verdict::keep();
     }
-    if (pm.l3_length < pm.l4_offset + l4_header_bytes(pm.protocol)) [[unlikely]] {
-        return Drop::malformed_frame;
-    }
+    bool whole = true;
     switch (static_cast<IpProtocol>(pm.protocol)) {
         case IpProtocol::tcp:
-        case IpProtocol::udp: {
-            const auto& ports = header_at<UdpHeader>(m, pm.l4_offset);
-            pm.src_port = ports.src_port;
-            pm.dst_port = ports.dst_port;
-            break;
-        }
-        case IpProtocol::icmp:
-        case IpProtocol::icmpv6: {
-            const auto& icmp = header_at<IcmpHeader>(m, pm.l4_offset);
-            if (is_echo(pm.protocol, icmp.type)) {
-                pm.src_port = pm.dst_port = icmp.id;
+        case IpProtocol::udp:
+            whole = holds(pm, pm.protocol == +IpProtocol::tcp ? sizeof(TcpHeader) : sizeof(UdpHeader));
+            if (whole) [[likely]] {
+                const auto& ports = header_at<UdpHeader>(m, pm.l4_offset);
+                pm.src_port = ports.src_port;
+                pm.dst_port = ports.dst_port;
             }
             break;
-        }
+        case IpProtocol::icmp:
+        case IpProtocol::icmpv6:
+            whole = holds(pm, sizeof(IcmpHeader));
+            if (whole && is_echo(pm.protocol, header_at<IcmpHeader>(m, pm.l4_offset).type)) {
+                pm.src_port = pm.dst_port = header_at<IcmpHeader>(m, pm.l4_offset).id;
+            }
+            break;
+        case IpProtocol::esp:
+            whole = holds(pm, sizeof(EspHeader));
+            break;
         default:
             break;
     }
-    return Verdict::keep();
+    return whole ? Verdict::keep() : Verdict{Drop::malformed_frame};
 }
 
 void cut_padding(rte_mbuf& m, const PacketMeta& pm) noexcept {

@@ -7,6 +7,7 @@
 namespace twinspan {
 
 void L2Rewrite::process(Context& ctx, Batch& batch) noexcept {
+    CountedRun leg_tx{ctx.counters->leg_tx};
     for (rte_mbuf* m : batch) {
         const PacketMeta& pm = meta(*m);
         const Egress& egress = ctx.config->egresses[pm.egress];
@@ -23,7 +24,7 @@ void L2Rewrite::process(Context& ctx, Batch& batch) noexcept {
         }
         const be16 type = pm.ip == IpVersion::v4 ? kEtherTypeIpv4 : kEtherTypeIpv6;
         std::memcpy(frame + egress.rewrite_length, &type, sizeof(type));
-        ctx.counters->leg_tx[egress.leg].add(1, m->pkt_len);
+        leg_tx.add(egress.leg, m->pkt_len);
         ctx.transmit[egress.port].push(m);
     }
     batch.clear();

@@ -36,7 +36,9 @@ inline NatClass classify_for_nat(rte_mbuf& m, const PacketMeta& md, std::uint8_t
     if ((md.flags & meta_flag::kFragment) != 0) {
         return {Drop::fragment_unsupported, kSession};
     }
-    const auto fits = [end = nat_bytes(m, md), &md](std::size_t header) noexcept { return md.l4_offset + header <= end; };
+    const auto fits = [end = nat_bytes(m, md), &md](std::size_t header) noexcept {
+        return md.l4_offset + header <= end;
+    };
     switch (md.protocol) {
         case +IpProtocol::tcp:
             return {fits(sizeof(TcpHeader)) ? Verdict::keep() : Drop::malformed_frame, kSession};
@@ -52,7 +54,8 @@ inline NatClass classify_for_nat(rte_mbuf& m, const PacketMeta& md, std::uint8_t
             }
             return {type == echo ? Verdict::keep() : Drop::nat_unsupported, kSession};
         }
-        default: return {Drop::nat_unsupported, kSession};
+        default:
+            return {Drop::nat_unsupported, kSession};
     }
 }
 

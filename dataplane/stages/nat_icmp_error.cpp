@@ -81,10 +81,12 @@ Verdict parse(rte_mbuf& m, std::uint8_t echo, Embedded& out) noexcept {
 
 enum class End : std::uint8_t { src, dst };
 
-// RFC 5508 section 4.2: gives one end of the embedded packet another address and port. Returns what the ICMP checksum sees.
+// RFC 5508 section 4.2: gives one end of the embedded packet another address and port. Returns what the ICMP checksum
+// sees.
 ChecksumDelta rewrite_embedded(rte_mbuf& m, const Embedded& e, End end, be32 address, be16 port) noexcept {
     Rewriter packet{m};
-    const unsigned address_at = e.ip + static_cast<unsigned>(end == End::src ? offsetof(Ipv4Header, src) : offsetof(Ipv4Header, dst));
+    const unsigned address_at =
+        e.ip + static_cast<unsigned>(end == End::src ? offsetof(Ipv4Header, src) : offsetof(Ipv4Header, dst));
     const unsigned ip_checksum_at = e.ip + static_cast<unsigned>(offsetof(Ipv4Header, checksum));
     const ChecksumDelta of_address = packet.write(address_at, address);
     packet.write(ip_checksum_at, of_address.apply(packet.read<be16>(ip_checksum_at)));
@@ -92,7 +94,8 @@ ChecksumDelta rewrite_embedded(rte_mbuf& m, const Embedded& e, End end, be32 add
     if (e.protocol == +IpProtocol::icmp) {
         const ChecksumDelta of_id = packet.write(e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, id)), port);
         const unsigned at = e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, checksum));
-        packet.write(at, checksum_of_echo(of_id.apply(packet.read<be16>(at)), port, header_at<IcmpHeader>(m, e.l4).sequence));
+        packet.write(
+            at, checksum_of_echo(of_id.apply(packet.read<be16>(at)), port, header_at<IcmpHeader>(m, e.l4).sequence));
         return packet.total();
     }
     const ChecksumDelta of_port = packet.write(e.l4 + (end == End::src ? 0 : 2), port);
@@ -100,7 +103,8 @@ ChecksumDelta rewrite_embedded(rte_mbuf& m, const Embedded& e, End end, be32 add
     if (e.protocol == +IpProtocol::udp) {
         const unsigned at = e.l4 + static_cast<unsigned>(offsetof(UdpHeader, checksum));
         packet.write(at, of_both.apply_udp(packet.read<be16>(at)));
-    } else if (const unsigned at = e.l4 + static_cast<unsigned>(offsetof(TcpHeader, checksum)); at + sizeof(be16) <= e.end) {
+    } else if (const unsigned at = e.l4 + static_cast<unsigned>(offsetof(TcpHeader, checksum));
+               at + sizeof(be16) <= e.end) {
         packet.write(at, of_both.apply(packet.read<be16>(at)));
     }
     return packet.total();

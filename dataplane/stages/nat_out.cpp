@@ -15,7 +15,9 @@ bool is_private(be32 address) noexcept {  // RFC 1918 section 3
     return a >> 24 == 10 || a >> 20 == (172u << 4 | 1) || a >> 16 == (192u << 8 | 168);
 }
 
-std::uint16_t pool_of(const Context& ctx, const PacketMeta& md) noexcept { return ctx.config->egresses[md.egress].pool; }
+std::uint16_t pool_of(const Context& ctx, const PacketMeta& md) noexcept {
+    return ctx.config->egresses[md.egress].pool;
+}
 
 NatKey key_of(rte_mbuf& m, const PacketMeta& md, std::uint16_t pool) noexcept {
     const auto& ip = header_at<Ipv4Header>(m, 0);

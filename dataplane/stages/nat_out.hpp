@@ -1,5 +1,5 @@
-// Source NAT towards a peering that has a pool (RFC 3022, 4787, 5382, 5508): finds or makes the session, and rewrites the
-// packet to its outside address and port.
+// Source NAT towards a peering that has a pool (RFC 3022, 4787, 5382, 5508): finds or makes the session, and rewrites
+// the packet to its outside address and port.
 #pragma once
 
 #include "dataplane/packet/batch.hpp"

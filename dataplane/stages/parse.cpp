@@ -24,17 +24,17 @@ std::uint16_t find_qinq(const PortLegs& port, std::uint16_t outer, std::uint16_t
 }
 
 // A driver may have taken the outer tag off (VLAN_STRIPPED), then its TPID is not known.
-LinkLayer find_leg(const Snapshot& config, const PortLegs& port, rte_mbuf& m) noexcept {
+[[gnu::noinline]] void find_tagged_leg(const Snapshot& config, const PortLegs& port, rte_mbuf& m,
+                                       LinkLayer& l2) noexcept {
     std::array<std::uint16_t, 2> id;
     std::array<be16, 2> tpid{};
     unsigned tags = 0;
     if ((m.ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) {
         id[tags++] = m.vlan_tci & kVlanIdMask;
     }
-    LinkLayer l2{.type = header_at<EthernetHeader>(m, 0).type};
     while (is_vlan(l2.type)) {
         if (tags == 2 || m.data_len < l2.bytes + sizeof(VlanTag)) {
-            return l2;
+            return;
         }
         // The TPID is the type just read; the TCI and the next type follow it.
         tpid[tags] = l2.type;
@@ -42,25 +42,26 @@ LinkLayer find_leg(const Snapshot& config, const PortLegs& port, rte_mbuf& m) no
         l2.type = header_at<be16>(m, l2.bytes + 2u);
         l2.bytes = static_cast<std::uint16_t>(l2.bytes + sizeof(VlanTag));
     }
-    switch (tags) {
-        case 0:
-            l2.leg = port.untagged;
-            break;
-        case 1:
-            l2.leg = port.tagged.empty() ? kNone : port.tagged[id[0]];
-            break;
-        default:
-            l2.leg = find_qinq(port, id[0], id[1]);
-            break;
+    const std::uint16_t found = tags == 2             ? find_qinq(port, id[0], id[1])
+                                : port.tagged.empty() ? kNone
+                                                      : port.tagged[id[0]];
+    if (found == kNone) {
+        return;
     }
-    if (l2.leg != kNone) {
-        const Leg& leg = config.legs[l2.leg];
-        for (unsigned t = 0; t < tags; ++t) {
-            if (tpid[t].raw != 0 && tpid[t] != leg.tags[t].tpid) [[unlikely]] {
-                l2.leg = kNone;
-                break;
-            }
+    for (unsigned t = 0; t < tags; ++t) {
+        if (tpid[t].raw != 0 && tpid[t] != config.legs[found].tags[t].tpid) [[unlikely]] {
+            return;
         }
+    }
+    l2.leg = found;
+}
+
+LinkLayer find_leg(const Snapshot& config, const PortLegs& port, rte_mbuf& m) noexcept {
+    LinkLayer l2{.type = header_at<EthernetHeader>(m, 0).type};
+    if (is_vlan(l2.type) || (m.ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) != 0) {
+        find_tagged_leg(config, port, m, l2);
+    } else {
+        l2.leg = port.untagged;
     }
     return l2;
 }
@@ -71,7 +72,7 @@ constexpr bool is_control(be16 type) noexcept {
     return t == 0x0806 || t == 0x88cc || t == 0x888e || t == 0x8809 || t < 0x0600;
 }
 
-Verdict parse(Context& ctx, rte_mbuf& m) noexcept {
+Verdict parse(Context& ctx, CountedRun& leg_rx, rte_mbuf& m) noexcept {
     if (m.data_len < sizeof(EthernetHeader) || m.port >= ctx.config->ports.size()) [[unlikely]] {
         return Drop::malformed_frame;
     }
@@ -93,7 +94,7 @@ Verdict parse(Context& ctx, rte_mbuf& m) noexcept {
     } else if (dst != leg.mac) [[unlikely]] {
         return Drop::not_for_us;
     }
-    ctx.counters->leg_rx[l2.leg].add(1, m.pkt_len);
+    leg_rx.add(l2.leg, m.pkt_len);
     rte_pktmbuf_adj(&m, l2.bytes);
     if (l2.type == kEtherTypeIpv4 || l2.type == kEtherTypeIpv6) [[likely]] {
         return parse_ip(m, pm);
@@ -110,7 +111,8 @@ void Parse::process(Context& ctx, Batch& batch) noexcept {
         rte_prefetch0(&meta(*m));
         rte_prefetch0(rte_pktmbuf_mtod(m, const void*));
     }
-    batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept { return parse(ctx, m); });
+    CountedRun leg_rx{ctx.counters->leg_rx};
+    batch.for_each(ctx, [&](rte_mbuf& m) noexcept { return parse(ctx, leg_rx, m); });
 }
 
 void ParseInner::process(Context& ctx, Batch& batch) noexcept {

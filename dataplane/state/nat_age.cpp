@@ -63,12 +63,14 @@ std::uint32_t NatTable::release_retired(Worker& worker, std::uint32_t steps) noe
     return steps;
 }
 
-void NatTable::age(std::uint16_t worker, std::uint32_t now_seconds, std::span<const NatPool> pools, std::uint32_t max_steps) noexcept {
+void NatTable::age(std::uint16_t worker, std::uint32_t now_seconds, std::span<const NatPool> pools,
+                   std::uint32_t max_steps) noexcept {
     sweep(worker, now_seconds, pools, release_retired(workers_[worker], max_steps));
 }
 
 // Chunks of numbers go to workers in turn, so that all have work when only low numbers are in use.
-void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<const NatPool> pools, std::uint32_t steps) noexcept {
+void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<const NatPool> pools,
+                     std::uint32_t steps) noexcept {
     Worker& worker = workers_[index];
     if (worker.cursor == 0 && worker.swept_at == now_seconds) {
         return;
@@ -76,7 +78,8 @@ void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<c
     const auto stride = static_cast<std::uint64_t>(workers_.size());
     const std::uint32_t high_water = numbers_.high_water();
     const auto number_at = [&](std::uint32_t position) {
-        return 1 + (position / NatNumbers::kChunk * stride + index) * NatNumbers::kChunk + position % NatNumbers::kChunk;
+        return 1 + (position / NatNumbers::kChunk * stride + index) * NatNumbers::kChunk +
+               position % NatNumbers::kChunk;
     };
     while (steps != 0) {
         const std::uint64_t at = number_at(worker.cursor);
@@ -97,7 +100,8 @@ void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<c
         const NatKey key = session.inside();
         const bool ends = key.pool() >= pools.size() ||
                           expired(session.last_seen.load(std::memory_order_relaxed), now_seconds,
-                                  nat_timeout(key.protocol(), session.tcp.load(std::memory_order_relaxed), pools[key.pool()].timeouts));
+                                  nat_timeout(key.protocol(), session.tcp.load(std::memory_order_relaxed),
+                                              pools[key.pool()].timeouts));
         if (ends) {
             end(worker, number);
             steps -= std::min(steps, kEndingSteps - 1);

@@ -57,7 +57,8 @@ std::uint32_t NatIndex::erase(std::uint64_t hash, std::uint32_t session) noexcep
     std::uint32_t previous = 0;
     for (std::uint32_t b = first; b != 0; previous = b, b = buckets_[b].next.load(std::memory_order_relaxed)) {
         Bucket& bucket = buckets_[b];
-        const auto* const at = std::ranges::find_if(bucket.sessions, [session](const std::atomic<std::uint32_t>& number) {
+        const auto* const at =
+            std::ranges::find_if(bucket.sessions, [session](const std::atomic<std::uint32_t>& number) {
             return number.load(std::memory_order_relaxed) == session;
         });
         if (at == bucket.sessions.end()) {

@@ -26,7 +26,8 @@ public:
 
     void prefetch(std::uint64_t hash) const noexcept { __builtin_prefetch(&buckets_[home(hash)]); }
 
-    // The first session of the home bucket whose tag fits, or 0. The caller compares keys, and calls find() if they differ.
+    // The first session of the home bucket whose tag fits, or 0. The caller compares keys, and calls find() if they
+    // differ.
     std::uint32_t guess(std::uint64_t hash) const noexcept {
         const Bucket& bucket = buckets_[home(hash)];
         const unsigned fits = bucket.fits(tag(hash));
@@ -72,7 +73,9 @@ public:
     void release(std::uint32_t overflow_bucket) noexcept;
 
     // Chains retired buckets; the retiring worker's alone.
-    std::uint32_t& retired_link(std::uint32_t overflow_bucket) noexcept { return buckets_[overflow_bucket].retired_link; }
+    std::uint32_t& retired_link(std::uint32_t overflow_bucket) noexcept {
+        return buckets_[overflow_bucket].retired_link;
+    }
 
     std::size_t memory_bytes() const noexcept { return buckets_.bytes(); }
     std::uint32_t overflow_buckets_in_use() const noexcept { return overflow_in_use_.load(std::memory_order_relaxed); }
@@ -90,7 +93,8 @@ private:
         unsigned fits(std::uint16_t wanted) const noexcept {
             const auto low = static_cast<long long>(tags[0].load(std::memory_order_acquire));
             const auto high = static_cast<long long>(tags[1].load(std::memory_order_acquire));
-            const __m128i equal = _mm_cmpeq_epi16(_mm_set_epi64x(high, low), _mm_set1_epi16(static_cast<short>(wanted)));
+            const __m128i equal =
+                _mm_cmpeq_epi16(_mm_set_epi64x(high, low), _mm_set1_epi16(static_cast<short>(wanted)));
             return static_cast<unsigned>(_mm_movemask_epi8(equal));
         }
         void set_tag(unsigned entry, std::uint16_t value) noexcept;
@@ -109,8 +113,8 @@ private:
     std::uint32_t end_;
     NatArray<Bucket> buckets_;  // 0, homes, overflow
     NatLock overflow_lock_;
-    std::uint32_t free_overflow_ = 0;   // under overflow_lock_: a chain of released ones
-    std::uint32_t fresh_overflow_;      // under overflow_lock_: never used from here on
+    std::uint32_t free_overflow_ = 0;  // under overflow_lock_: a chain of released ones
+    std::uint32_t fresh_overflow_;  // under overflow_lock_: never used from here on
     std::atomic<std::uint32_t> overflow_in_use_{0};
 };
 

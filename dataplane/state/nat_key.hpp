@@ -21,8 +21,8 @@ struct NatKey {
     constexpr std::uint16_t pool() const noexcept { return static_cast<std::uint16_t>(rest >> 48); }
 };
 
-// `pool` is part of the inside key: a flow that is routed to another peering gets another session. In the outside key it
-// is 0, for pools do not overlap. An ICMP echo has its identifier as our port, and 0 as the remote one.
+// `pool` is part of the inside key: a flow that is routed to another peering gets another session. In the outside key
+// it is 0, for pools do not overlap. An ICMP echo has its identifier as our port, and 0 as the remote one.
 constexpr NatKey nat_key(be32 address, be32 remote, be16 port, be16 remote_port, std::uint8_t protocol,
                          std::uint16_t pool = 0) noexcept {
     return {address.raw | static_cast<std::uint64_t>(remote.raw) << 32,
@@ -30,8 +30,8 @@ constexpr NatKey nat_key(be32 address, be32 remote, be16 port, be16 remote_port,
                 static_cast<std::uint64_t>(pool) << 48};
 }
 
-// Keyed, so that nobody outside can aim at one bucket. CRC instructions would not do: they are linear, and what collides
-// under one seed collides under all.
+// Keyed, so that nobody outside can aim at one bucket. CRC instructions would not do: they are linear, and what
+// collides under one seed collides under all.
 struct NatHash {
     std::uint64_t seed0 = 0;
     std::uint64_t seed1 = 0;

@@ -103,7 +103,8 @@ NatTable::Claim NatTable::claim_on_address(Worker& worker, std::uint32_t number,
     const bool exhaustive = range <= kProbesPerAddress;
     std::uint32_t offset = scale_hash(next_random(worker.random), range);
     for (std::uint32_t i = 0; i < std::min(range, kProbesPerAddress) && probes != 0; ++i, --probes) {
-        if (const Claim claim = claim_port(number, address, pool.first_port + offset); claim != Claim::ports_exhausted) {
+        if (const Claim claim = claim_port(number, address, pool.first_port + offset);
+            claim != Claim::ports_exhausted) {
             return claim;
         }
         offset = exhaustive ? (offset + 1) % range : scale_hash(next_random(worker.random), range);
@@ -126,9 +127,12 @@ NatTable::Claim NatTable::claim_port(std::uint32_t number, be32 address, std::ui
     session.ip_delta = ChecksumDelta{inside.address(), address};
     session.l4_delta = is_icmp(inside) ? of_port : session.ip_delta + of_port;  // ICMP has no pseudo-header
     switch (outside_.insert(hash, number, outside_is(outside)).result) {
-        case NatIndex::Insert::done: return Claim::done;
-        case NatIndex::Insert::full: return Claim::index_full;
-        case NatIndex::Insert::exists: break;
+        case NatIndex::Insert::done:
+            return Claim::done;
+        case NatIndex::Insert::full:
+            return Claim::index_full;
+        case NatIndex::Insert::exists:
+            break;
     }
     return Claim::ports_exhausted;
 }

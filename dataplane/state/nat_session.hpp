@@ -89,8 +89,10 @@ inline std::uint32_t nat_timeout(std::uint8_t protocol, std::uint8_t tcp_state, 
         case +IpProtocol::tcp:
             return (tcp_state & nat_tcp::kEstablished) != 0 && !nat_tcp::closing(tcp_state) ? timeouts.tcp_established
                                                                                             : timeouts.tcp_transitory;
-        case +IpProtocol::udp: return timeouts.udp;
-        default: return timeouts.icmp;
+        case +IpProtocol::udp:
+            return timeouts.udp;
+        default:
+            return timeouts.icmp;
     }
 }
 

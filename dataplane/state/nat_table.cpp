@@ -46,7 +46,8 @@ NatTable::NatTable(const NatTableOptions& options, rte_rcu_qsbr& readers)
 
 // Three walks, so that the misses of a burst overlap: the bucket, then the session, then the comparison.
 template <auto KeyOf, class IsKey>
-void NatTable::find_burst(const NatIndex& index, std::span<const NatKey> keys, NatSession** sessions, IsKey is_key) noexcept {
+void NatTable::find_burst(const NatIndex& index, std::span<const NatKey> keys, NatSession** sessions,
+                          IsKey is_key) noexcept {
     std::array<std::uint64_t, kBurst> hashes;
     const std::size_t n = keys.size();
     for (std::size_t i = 0; i < n; ++i) {
@@ -66,11 +67,13 @@ void NatTable::find_burst(const NatIndex& index, std::span<const NatKey> keys, N
 }
 
 void NatTable::find_inside(std::span<const NatKey> keys, NatSession** sessions) noexcept {
-    find_burst<&NatSession::inside>(inside_, keys, sessions, [this](const NatKey& key) noexcept { return inside_is(key); });
+    find_burst<&NatSession::inside>(inside_, keys, sessions,
+                                    [this](const NatKey& key) noexcept { return inside_is(key); });
 }
 
 void NatTable::find_outside(std::span<const NatKey> keys, NatSession** sessions) noexcept {
-    find_burst<&NatSession::outside>(outside_, keys, sessions, [this](const NatKey& key) noexcept { return outside_is(key); });
+    find_burst<&NatSession::outside>(outside_, keys, sessions,
+                                     [this](const NatKey& key) noexcept { return outside_is(key); });
 }
 
 NatSession* NatTable::find_inside(const NatKey& key) noexcept {
@@ -84,7 +87,8 @@ NatSession* NatTable::find_outside(const NatKey& key) noexcept {
 }
 
 std::size_t NatTable::memory_bytes() const noexcept {
-    return sessions_.bytes() + inside_.memory_bytes() + outside_.memory_bytes() + workers_.size() * sizeof(Worker) + sizeof(*this);
+    return sessions_.bytes() + inside_.memory_bytes() + outside_.memory_bytes() + workers_.size() * sizeof(Worker) +
+           sizeof(*this);
 }
 
 }  // namespace twinspan

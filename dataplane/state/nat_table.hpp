@@ -1,6 +1,6 @@
-// The NAT sessions of all peerings, in one table that every worker uses: any packet of a session may come to any worker.
-// Lookups take no lock; opening and ageing take locks of one bucket, among workers only. Mapping is endpoint-dependent:
-// an outside port serves as many sessions as there are remote endpoints.
+// The NAT sessions of all peerings, in one table that every worker uses: any packet of a session may come to any
+// worker. Lookups take no lock; opening and ageing take locks of one bucket, among workers only. Mapping is
+// endpoint-dependent: an outside port serves as many sessions as there are remote endpoints.
 #pragma once
 
 #include "dataplane/base/drop.hpp"
@@ -49,11 +49,14 @@ public:
     Opened open(std::uint16_t worker, const NatKey& inside, const NatPool& pool, std::uint32_t now_seconds) noexcept;
 
     // worker, from its housekeeping: ends expired sessions of its share of the table and frees what no worker reads any
-    // more. A step is about one cache line; a session that ends counts as kEndingSteps. Goes round at most once a second.
+    // more. A step is about one cache line; a session that ends counts as kEndingSteps. Goes round at most once a
+    // second.
     static constexpr std::uint32_t kEndingSteps = 8;
-    void age(std::uint16_t worker, std::uint32_t now_seconds, std::span<const NatPool> pools, std::uint32_t max_steps) noexcept;
+    void age(std::uint16_t worker, std::uint32_t now_seconds, std::span<const NatPool> pools,
+             std::uint32_t max_steps) noexcept;
 
-    // Any thread, while workers go on: copies of up to `limit` live sessions; a session that changes meanwhile may be missed.
+    // Any thread, while workers go on: copies of up to `limit` live sessions; a session that changes meanwhile may be
+    // missed.
     void for_each(std::size_t limit, const std::function<void(const NatSessionView&)>& fn) const;
     NatUsage usage(std::uint16_t pool) const noexcept;
     std::uint64_t sessions_on(std::uint16_t pool, be32 address) const noexcept;
@@ -70,8 +73,8 @@ private:
     struct alignas(RTE_CACHE_LINE_SIZE) Worker {
         NatNumbers::Cache numbers;
         std::uint64_t random = 0;
-        Retired gathering;         // unlinked since the last grace period began
-        Retired waiting;           // free when `grace` has passed
+        Retired gathering;  // unlinked since the last grace period began
+        Retired waiting;  // free when `grace` has passed
         std::uint64_t grace = 0;
         std::uint32_t cursor = 0;  // of the sweep, in this worker's share
         std::uint32_t swept_at = 0;  // seconds
@@ -92,12 +95,14 @@ private:
 
     void fill(NatSession& session, const NatKey& inside, std::uint32_t now_seconds) noexcept;
     Claim claim_outside(Worker& worker, std::uint32_t number, const NatPool& pool) noexcept;
-    Claim claim_on_address(Worker& worker, std::uint32_t number, be32 address, const NatPool& pool, unsigned& probes) noexcept;
+    Claim claim_on_address(Worker& worker, std::uint32_t number, be32 address, const NatPool& pool,
+                           unsigned& probes) noexcept;
     Claim claim_port(std::uint32_t number, be32 address, std::uint32_t port) noexcept;
     void unlink_outside(Worker& worker, std::uint32_t number) noexcept;
     void end(Worker& worker, std::uint32_t number) noexcept;
     std::uint32_t release_retired(Worker& worker, std::uint32_t steps) noexcept;
-    void sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<const NatPool> pools, std::uint32_t steps) noexcept;
+    void sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<const NatPool> pools,
+               std::uint32_t steps) noexcept;
 
     std::uint32_t capacity_;
     NatHash hash_;

@@ -17,7 +17,9 @@ enum class NatProtocol : std::uint8_t { tcp, udp, icmp };
 inline constexpr std::size_t kNatProtocols = 3;
 
 constexpr NatProtocol nat_protocol(std::uint8_t protocol) noexcept {
-    return protocol == +IpProtocol::tcp ? NatProtocol::tcp : protocol == +IpProtocol::udp ? NatProtocol::udp : NatProtocol::icmp;
+    return protocol == +IpProtocol::tcp   ? NatProtocol::tcp
+           : protocol == +IpProtocol::udp ? NatProtocol::udp
+                                          : NatProtocol::icmp;
 }
 
 struct NatPoolCounters {  // one writer

@@ -23,7 +23,9 @@ inline std::uint16_t folded_complement(std::uint64_t sum) {
     return static_cast<std::uint16_t>(~sum);
 }
 
-inline std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes) { return folded_complement(ones_sum(bytes)); }
+inline std::uint16_t internet_checksum(std::span<const std::uint8_t> bytes) {
+    return folded_complement(ones_sum(bytes));
+}
 
 // RFC 9293 section 3.1, RFC 8200 section 8.1. `addresses`: source and destination as they lie in the header.
 inline std::uint16_t transport_checksum(std::span<const std::uint8_t> addresses, std::uint8_t protocol,

@@ -24,7 +24,8 @@ namespace twinspan::test {
 class Readers {
 public:
     explicit Readers(unsigned workers)
-        : qsbr_(static_cast<rte_rcu_qsbr*>(std::aligned_alloc(RTE_CACHE_LINE_SIZE, rte_rcu_qsbr_get_memsize(workers)))) {
+        : qsbr_(
+              static_cast<rte_rcu_qsbr*>(std::aligned_alloc(RTE_CACHE_LINE_SIZE, rte_rcu_qsbr_get_memsize(workers)))) {
         if (qsbr_ == nullptr || rte_rcu_qsbr_init(qsbr_.get(), workers) != 0) {
             throw std::bad_alloc();
         }
@@ -43,8 +44,8 @@ private:
     std::unique_ptr<rte_rcu_qsbr, Free> qsbr_;
 };
 
-inline NatPool nat_pool(std::initializer_list<std::string> addresses, std::uint16_t first_port = 1024, std::uint16_t last_port = 65535,
-                        Zone zone = Zone::microsoft_peering) {
+inline NatPool nat_pool(std::initializer_list<std::string> addresses, std::uint16_t first_port = 1024,
+                        std::uint16_t last_port = 65535, Zone zone = Zone::microsoft_peering) {
     NatPool pool;
     pool.zone = zone;
     for (const std::string& address : addresses) {

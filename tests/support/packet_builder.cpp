@@ -46,7 +46,9 @@ void append32(Bytes& out, std::uint32_t value) {
 }
 
 // Not inlined: GCC 12 at -O3 sees overflows in vector::insert where there are none.
-[[gnu::noinline]] void append(Bytes& out, std::span<const std::uint8_t> more) { out.insert(out.end(), more.begin(), more.end()); }
+[[gnu::noinline]] void append(Bytes& out, std::span<const std::uint8_t> more) {
+    out.insert(out.end(), more.begin(), more.end());
+}
 
 std::uint16_t l4_checksum(const PacketSpec& spec, std::uint8_t protocol, std::span<const std::uint8_t> l4) {
     Bytes addresses = address_bytes(spec.src);
@@ -54,7 +56,8 @@ std::uint16_t l4_checksum(const PacketSpec& spec, std::uint8_t protocol, std::sp
     return transport_checksum(addresses, protocol, l4);
 }
 
-Bytes icmp_packet(const PacketSpec& spec, std::uint8_t type, std::uint8_t code, std::uint32_t rest, std::span<const std::uint8_t> body) {
+Bytes icmp_packet(const PacketSpec& spec, std::uint8_t type, std::uint8_t code, std::uint32_t rest,
+                  std::span<const std::uint8_t> body) {
     Bytes l4{type, code, 0, 0};
     append32(l4, rest);
     append(l4, body);
@@ -66,7 +69,8 @@ Bytes icmp_packet(const PacketSpec& spec, std::uint8_t type, std::uint8_t code, 
 Bytes echo(const PacketSpec& spec, bool reply) {
     const bool v6 = is_ip6(spec.src);
     const auto type = static_cast<std::uint8_t>(v6 ? (reply ? 129 : 128) : (reply ? 0 : 8));
-    return icmp_packet(spec, type, 0, static_cast<std::uint32_t>(spec.src_port) << 16 | (spec.sequence & 0xffffu), spec.payload);
+    return icmp_packet(spec, type, 0, static_cast<std::uint32_t>(spec.src_port) << 16 | (spec.sequence & 0xffffu),
+                       spec.payload);
 }
 
 }  // namespace
@@ -151,12 +155,13 @@ Bytes tcp_packet(const PacketSpec& spec) {
 Bytes echo_request(const PacketSpec& spec) { return echo(spec, false); }
 Bytes echo_reply(const PacketSpec& spec) { return echo(spec, true); }
 
-Bytes icmp_error_packet(const PacketSpec& spec, std::uint8_t type, std::uint8_t code, std::span<const std::uint8_t> original,
-                        std::uint32_t rest) {
+Bytes icmp_error_packet(const PacketSpec& spec, std::uint8_t type, std::uint8_t code,
+                        std::span<const std::uint8_t> original, std::uint32_t rest) {
     return icmp_packet(spec, type, code, rest, original);
 }
 
-Bytes ethernet_frame(const MacAddress& dst, const MacAddress& src, std::span<const VlanTag> tags, std::span<const std::uint8_t> packet) {
+Bytes ethernet_frame(const MacAddress& dst, const MacAddress& src, std::span<const VlanTag> tags,
+                     std::span<const std::uint8_t> packet) {
     Bytes out(dst.begin(), dst.end());
     append(out, src);
     for (const VlanTag& tag : tags) {

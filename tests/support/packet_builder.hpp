@@ -47,11 +47,12 @@ Bytes echo_request(const PacketSpec& spec);  // src_port: identifier; sequence: 
 Bytes echo_reply(const PacketSpec& spec);
 // An error about `original` (an IP packet; give it cut as the sender would cut it). `rest`: the last four bytes of the
 // ICMP header, host order (next-hop MTU, pointer).
-Bytes icmp_error_packet(const PacketSpec& spec, std::uint8_t type, std::uint8_t code, std::span<const std::uint8_t> original,
-                        std::uint32_t rest = 0);
+Bytes icmp_error_packet(const PacketSpec& spec, std::uint8_t type, std::uint8_t code,
+                        std::span<const std::uint8_t> original, std::uint32_t rest = 0);
 
 // Ethernet and VLAN tags in front. Tags outer first.
-Bytes ethernet_frame(const MacAddress& dst, const MacAddress& src, std::span<const VlanTag> tags, std::span<const std::uint8_t> packet);
+Bytes ethernet_frame(const MacAddress& dst, const MacAddress& src, std::span<const VlanTag> tags,
+                     std::span<const std::uint8_t> packet);
 
 // True when the IPv4 header checksum and the TCP, UDP or ICMP checksum are right (UDP zero counts as right over IPv4).
 bool checksums_right(std::span<const std::uint8_t> packet);

@@ -32,7 +32,8 @@ SaConfig sa_config(std::uint32_t spi, std::uint8_t key_byte) {
     return config;
 }
 
-Egress leg_egress(EgressKind kind, Zone zone, std::uint16_t port, std::uint16_t leg, const MacAddress& dst, const Leg& from) {
+Egress leg_egress(EgressKind kind, Zone zone, std::uint16_t port, std::uint16_t leg, const MacAddress& dst,
+                  const Leg& from) {
     Egress e{.kind = kind, .zone = zone, .port = port, .leg = leg};
     std::ranges::copy(dst, e.rewrite.begin());
     std::ranges::copy(from.mac, e.rewrite.begin() + 6);
@@ -95,8 +96,8 @@ SmallWorld::SmallWorld() : engine(value_or_throw(Engine::create())), context(new
 }
 
 void SmallWorld::make_legs() {
-    auto leg = [](std::uint16_t port, std::uint16_t netdev, Zone zone, Link link, std::uint16_t vlan, const MacAddress& mac,
-                  const char* address) {
+    auto leg = [](std::uint16_t port, std::uint16_t netdev, Zone zone, Link link, std::uint16_t vlan,
+                  const MacAddress& mac, const char* address) {
         Leg l{.port = port, .netdev = netdev, .zone = zone, .link = link, .mac = mac, .address4 = ip4(address)};
         if (vlan != 0) {
             l.tag_count = 1;
@@ -119,7 +120,8 @@ void SmallWorld::make_legs() {
     config.ports[kPriPort].tagged[200] = kPubPri;
     config.ports[kSecPort].tagged[300] = kMsftSec;
     config.ports[kSecPort].tagged[200] = kPubSec;
-    config.netdevs = {{false, kLan}, {false, kMsftPri}, {false, kMsftSec}, {false, kPubPri}, {false, kPubSec}, {true, 0}, {true, 1}};
+    config.netdevs = {{false, kLan},    {false, kMsftPri}, {false, kMsftSec}, {false, kPubPri},
+                      {false, kPubSec}, {true, 0},         {true, 1}};
 }
 
 void SmallWorld::make_paths() {
@@ -137,7 +139,8 @@ void SmallWorld::make_paths() {
     config.egresses[kDown] = {.kind = EgressKind::drop, .reason = Drop::tunnel_down};
     config.egresses[kGlean] = {.kind = EgressKind::glean, .zone = Zone::lan, .leg = kLan};
     auto group = [this](std::initializer_list<std::uint16_t> members) {
-        config.groups.push_back({static_cast<std::uint32_t>(config.buckets.size()), static_cast<std::uint32_t>(members.size() - 1)});
+        config.groups.push_back(
+            {static_cast<std::uint32_t>(config.buckets.size()), static_cast<std::uint32_t>(members.size() - 1)});
         config.buckets.insert(config.buckets.end(), members);
     };
     group({kToLanHost});
@@ -156,10 +159,12 @@ void SmallWorld::make_paths() {
     config.pools[1].address_count = 4;
     auto allow = [this](Zone from, std::initializer_list<Zone> to) {
         for (const Zone z : to) {
-            config.may_send[static_cast<std::size_t>(from)] |= static_cast<std::uint8_t>(1u << static_cast<unsigned>(z));
+            config.may_send[static_cast<std::size_t>(from)] |=
+                static_cast<std::uint8_t>(1u << static_cast<unsigned>(z));
         }
     };
-    const auto everywhere = {Zone::lan, Zone::private_peering, Zone::public_peering, msft, Zone::internet, Zone::tunnel};
+    const auto everywhere = {Zone::lan, Zone::private_peering, Zone::public_peering,
+                             msft,      Zone::internet,        Zone::tunnel};
     allow(Zone::lan, everywhere);
     allow(Zone::self, everywhere);
     allow(Zone::tunnel, {Zone::lan, Zone::private_peering});
@@ -176,9 +181,16 @@ void SmallWorld::make_tunnels() {
     for (OutboundSa* sa : {out0.get(), out1.get(), peer0.get()}) {
         sa->raise_limit(1u << 20);
     }
-    auto tunnel = [](OutboundSa* out, std::uint16_t outer, std::uint16_t netdev, const char* local, const char* remote) {
-        Tunnel t{.out = out, .outer_egress = outer, .netdev = netdev, .up = true, .local = ip4(local), .remote = ip4(remote)};
-        const Bytes header = ip_packet({.src = local, .dst = remote, .id = 0, .fragment = 0x4000}, +IpProtocol::esp, {});
+    auto tunnel = [](OutboundSa* out, std::uint16_t outer, std::uint16_t netdev, const char* local,
+                     const char* remote) {
+        Tunnel t{.out = out,
+                 .outer_egress = outer,
+                 .netdev = netdev,
+                 .up = true,
+                 .local = ip4(local),
+                 .remote = ip4(remote)};
+        const Bytes header =
+            ip_packet({.src = local, .dst = remote, .id = 0, .fragment = 0x4000}, +IpProtocol::esp, {});
         std::memcpy(&t.outer, header.data(), sizeof(t.outer));
         // The template's length is zero: take it out of the checksum.
         std::uint32_t sum = static_cast<std::uint16_t>(~t.outer.checksum.host());
@@ -194,7 +206,9 @@ void SmallWorld::make_tunnels() {
 }
 
 void SmallWorld::make_routes() {
-    const auto to = [](GroupIndex group, bool encrypt = false) { return RouteResult{RouteKind::forward, group, encrypt}; };
+    const auto to = [](GroupIndex group, bool encrypt = false) {
+        return RouteResult{RouteKind::forward, group, encrypt};
+    };
     const RouteResult local{RouteKind::local, 0};
     fib.insert4("10.10.0.0", 24, {RouteKind::connected, kLan});
     fib.insert4("10.10.0.10", 32, to(kLanHost));

@@ -47,11 +47,30 @@ public:
     // Legs, ports, egresses, groups and netdevs, by index.
     enum LegIndex : std::uint16_t { kLan, kMsftPri, kMsftSec, kPubPri, kPubSec };
     enum PortIndex : std::uint16_t { kLanPort, kPriPort, kSecPort };
-    enum EgressIndex : std::uint16_t { kToLanHost, kToMsftPri, kToMsftSec, kOuterPri, kOuterSec, kIntoTunnel0, kIntoTunnel1, kDown, kGlean };
-    enum GroupIndex : std::uint16_t { kLanHost, kMsftBoth, kMsftPrimary, kTunnelsBoth, kTunnel0Only, kAllDown, kUnresolved };
+    enum EgressIndex : std::uint16_t {
+        kToLanHost,
+        kToMsftPri,
+        kToMsftSec,
+        kOuterPri,
+        kOuterSec,
+        kIntoTunnel0,
+        kIntoTunnel1,
+        kDown,
+        kGlean
+    };
+    enum GroupIndex : std::uint16_t {
+        kLanHost,
+        kMsftBoth,
+        kMsftPrimary,
+        kTunnelsBoth,
+        kTunnel0Only,
+        kAllDown,
+        kUnresolved
+    };
     enum NetdevIndex : std::uint16_t { kLanTap, kMsftPriTap, kMsftSecTap, kPubPriTap, kPubSecTap, kTun0, kTun1 };
 
-    static constexpr MacAddress kOurLanMac{2, 0, 0, 0, 0, 1}, kOurPriMac{2, 0, 0, 0, 0, 2}, kOurSecMac{2, 0, 0, 0, 0, 3};
+    static constexpr MacAddress kOurLanMac{2, 0, 0, 0, 0, 1}, kOurPriMac{2, 0, 0, 0, 0, 2},
+        kOurSecMac{2, 0, 0, 0, 0, 3};
     static constexpr MacAddress kHostMac{2, 0, 0, 0, 1, 1}, kMsee1Mac{2, 0, 0, 0, 2, 1}, kMsee2Mac{2, 0, 0, 0, 2, 2};
 
     SmallWorld();

@@ -57,7 +57,8 @@ protected:
 
 TEST_F(FailoverTest, starts_with_routes_in_the_table_and_carriers_as_the_links_are) {
     EXPECT_EQ(tables.fib, failover.current_plan().fib);
-    EXPECT_EQ(tables.carrier, (std::map<std::uint16_t, bool>{{0, true}, {1, true}, {2, true}, {3, true}, {4, true}, {5, true}, {6, true}}));
+    EXPECT_EQ(tables.carrier, (std::map<std::uint16_t, bool>{
+                                  {0, true}, {1, true}, {2, true}, {3, true}, {4, true}, {5, true}, {6, true}}));
 }
 
 TEST_F(FailoverTest, a_port_that_fails_costs_one_publication_and_no_route) {
@@ -86,8 +87,9 @@ TEST_F(FailoverTest, publishes_new_groups_before_their_routes_and_guards_before_
     route("10.19.0.0/16", {{"prv-pri", "172.16.0.2"}});
     route("10.20.5.0/24", {{"prv-pri", "172.16.0.2"}});
     failover.recompile();
-    EXPECT_EQ(tables.calls, (std::vector<std::string>{"publish", "synchronize", "insert 10.20.0.0/16", "insert 10.20.5.0/24",
-                                                      "insert 10.19.0.0/16", "erase 13.107.6.0/24"}));
+    EXPECT_EQ(tables.calls,
+              (std::vector<std::string>{"publish", "synchronize", "insert 10.20.0.0/16", "insert 10.20.5.0/24",
+                                        "insert 10.19.0.0/16", "erase 13.107.6.0/24"}));
     EXPECT_EQ(tables.fib, failover.current_plan().fib);
 }
 

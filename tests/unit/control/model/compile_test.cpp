@@ -23,11 +23,16 @@ TEST_F(Compile, classifies_addresses_pools_subnets_and_multicast) {
         RouteKind kind;
         std::uint32_t index;
     } rows[] = {
-        {"10.10.0.1", RouteKind::local, 0},          {"203.0.113.5", RouteKind::local, 0},
-        {"10.10.0.255", RouteKind::local, 0},        {"255.255.255.255", RouteKind::local, 0},
-        {"224.0.0.5", RouteKind::local, 0},          {"ff02::1", RouteKind::local, 0},
-        {"fe80::1", RouteKind::local, 0},            {"198.51.100.0", RouteKind::pool, 0},
-        {"198.51.100.15", RouteKind::pool, 0},       {"10.10.0.77", RouteKind::connected, lan},
+        {"10.10.0.1", RouteKind::local, 0},
+        {"203.0.113.5", RouteKind::local, 0},
+        {"10.10.0.255", RouteKind::local, 0},
+        {"255.255.255.255", RouteKind::local, 0},
+        {"224.0.0.5", RouteKind::local, 0},
+        {"ff02::1", RouteKind::local, 0},
+        {"fe80::1", RouteKind::local, 0},
+        {"198.51.100.0", RouteKind::pool, 0},
+        {"198.51.100.15", RouteKind::pool, 0},
+        {"10.10.0.77", RouteKind::connected, lan},
         {"203.0.113.6", RouteKind::connected, msft_sec},
     };
     for (const auto& row : rows) {
@@ -133,7 +138,8 @@ TEST_F(Compile, a_neighbour_gets_its_host_route_only_where_linux_would_send_to_i
 }
 
 TEST_F(Compile, refuses_private_and_default_routes_over_microsoft_peering) {
-    for (const std::string_view prefix : {"0.0.0.0/0", "10.0.0.0/8", "172.16.0.0/12", "192.168.7.0/24", "128.0.0.0/1", "::/0", "fd00::/8"}) {
+    for (const std::string_view prefix :
+         {"0.0.0.0/0", "10.0.0.0/8", "172.16.0.0/12", "192.168.7.0/24", "128.0.0.0/1", "::/0", "fd00::/8"}) {
         TestWorld w;
         w.both_msees();
         w.route(prefix, {{"msft-pri", "203.0.113.2"}});
@@ -360,7 +366,9 @@ TEST_F(Failover, a_route_that_loses_a_hop_keeps_the_flows_of_the_others) {
     const std::uint32_t group = lookup("10.30.0.1").index();
     withdraw("10.30.0.0/16");
     route("10.30.0.0/16", {{"prv-sec", "172.16.0.6"}, {"lan", "10.10.0.7"}});
-    const auto on_lan = [&](const std::vector<std::uint16_t>& table, std::size_t b) { return snapshot->egresses[table[b]].leg == lan; };
+    const auto on_lan = [&](const std::vector<std::uint16_t>& table, std::size_t b) {
+        return snapshot->egresses[table[b]].leg == lan;
+    };
     std::vector<bool> was_on_lan;
     for (std::size_t b = 0; b < before.size(); ++b) {
         was_on_lan.push_back(on_lan(before, b));
@@ -400,7 +408,8 @@ TEST(Fib, difference_names_what_is_new_changed_and_gone) {
     const FibPlan old{{pfx("10.0.0.0/8"), a}, {pfx("11.0.0.0/8"), a}, {pfx("12.0.0.0/8"), a}};
     const FibPlan wanted{{pfx("10.0.0.0/8"), a}, {pfx("11.0.0.0/8"), b}, {pfx("fd00::/8"), a}};
     const FibChanges changes = difference(old, wanted);
-    EXPECT_EQ(changes.insert, (std::vector<std::pair<IpPrefix, RouteResult>>{{pfx("11.0.0.0/8"), b}, {pfx("fd00::/8"), a}}));
+    EXPECT_EQ(changes.insert,
+              (std::vector<std::pair<IpPrefix, RouteResult>>{{pfx("11.0.0.0/8"), b}, {pfx("fd00::/8"), a}}));
     EXPECT_EQ(changes.erase, (std::vector<IpPrefix>{pfx("12.0.0.0/8")}));
 }
 

@@ -126,14 +126,17 @@ public:
         return snapshot->egresses[std::ranges::count(all, all[0]) == std::ssize(all) ? all[0] : std::size_t{0}];
     }
     std::size_t buckets_on(std::string_view address, Legs leg) const { return count(address, &Egress::leg, leg); }
-    std::size_t buckets_in(std::string_view address, Tunnels tunnel) const { return count(address, &Egress::tunnel, tunnel); }
+    std::size_t buckets_in(std::string_view address, Tunnels tunnel) const {
+        return count(address, &Egress::tunnel, tunnel);
+    }
 
     World world;
     std::optional<Plan> planned;
     std::unique_ptr<Snapshot> snapshot;
 
 private:
-    void add_leg(std::string netdev, std::string port, Zone zone, Link link, std::uint16_t vlan, std::string_view address) {
+    void add_leg(std::string netdev, std::string port, Zone zone, Link link, std::uint16_t vlan,
+                 std::string_view address) {
         LegConfig leg;
         leg.netdev = std::move(netdev);
         leg.port = std::move(port);
@@ -157,7 +160,7 @@ private:
         using In = std::remove_pointer_t<decltype(TunnelSas::in)>;
         world.sas.push_back({some_sa<Out>(), 0x2000u + leg, some_sa<In>()});
     }
-    std::size_t count(std::string_view address, std::uint16_t Egress::*field, std::uint16_t value) const {
+    std::size_t count(std::string_view address, std::uint16_t Egress::* field, std::uint16_t value) const {
         return static_cast<std::size_t>(std::ranges::count_if(
             buckets(address), [&](std::uint16_t e) { return snapshot->egresses[e].*field == value; }));
     }

@@ -63,7 +63,9 @@ TEST_F(Commands, unknown_words_are_answered_with_the_known_ones) {
     EXPECT_EQ(command["ok"], false);
     EXPECT_EQ(command["error"], "unknown command 'reboot', expected one of ping, show, drain, undrain");
     const json what = run_command({{"command", "show"}, {"what", "sessions"}}, sources, failover);
-    EXPECT_EQ(what["error"], "cannot show 'sessions', expected one of ports, legs, tunnels, groups, routes, neighbours, nat, drops, workers, accounting");
+    EXPECT_EQ(what["error"],
+              "cannot show 'sessions', expected one of ports, legs, tunnels, groups, routes, neighbours, nat, drops, "
+              "workers, accounting");
     EXPECT_EQ(run_command({{"command", 7}}, sources, failover)["ok"], false);
     EXPECT_EQ(run_command({{"command", "drain"}, {"link", "west"}}, sources, failover)["error"],
               "found link 'west', expected primary or secondary");
@@ -118,7 +120,8 @@ TEST_F(Commands, routes_show_kind_way_guard_and_refusals) {
     EXPECT_EQ(row(routes, "prefix", "10.20.0.0/16")["encrypt"], true);
     EXPECT_EQ(row(routes, "prefix", "10.10.0.1/32")["kind"], "local");
     EXPECT_EQ(row(routes, "prefix", "198.51.100.0/28")["kind"], "pool");
-    EXPECT_TRUE(row(routes, "prefix", "10.0.0.0/8")["note"].get<std::string>().starts_with("not used: private_or_default_route"));
+    EXPECT_TRUE(row(routes, "prefix", "10.0.0.0/8")["note"].get<std::string>().starts_with(
+        "not used: private_or_default_route"));
 }
 
 TEST_F(Commands, accounting_and_drops_add_up) {

@@ -59,7 +59,9 @@ protected:
             all.append(buffer.data(), static_cast<std::size_t>(n));
         }
     }
-    static void send(int fd, const std::string& text) { EXPECT_EQ(::write(fd, text.data(), text.size()), std::ssize(text)); }
+    static void send(int fd, const std::string& text) {
+        EXPECT_EQ(::write(fd, text.data(), text.size()), std::ssize(text));
+    }
 
     std::filesystem::path folder_, socket_;
     std::unique_ptr<RpcServer> server_;
@@ -124,7 +126,7 @@ TEST_F(RpcServerTest, drops_a_client_whose_line_never_ends) {
 }
 
 TEST_F(RpcServerTest, the_socket_is_ours_alone_and_leaves_with_us) {
-    struct stat info {};
+    struct stat info{};
     ASSERT_EQ(::stat(socket_.c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777u, 0600u);
     ASSERT_EQ(::stat(socket_.parent_path().c_str(), &info), 0);

@@ -45,7 +45,8 @@ TEST(ResilientTable, gives_equal_members_equal_shares_and_weighted_ones_theirs) 
 
 TEST(ResilientTable, marks_every_bucket_when_no_member_is_usable) {
     const std::vector<GroupMember> down{{1, 1, false}, {2, 0, true}};
-    for (const std::uint32_t owner : rebalance(rebalance({}, std::vector<GroupMember>{{1}, {2}}, 256), down, 256).owners) {
+    for (const std::uint32_t owner :
+         rebalance(rebalance({}, std::vector<GroupMember>{{1}, {2}}, 256), down, 256).owners) {
         EXPECT_EQ(owner, kNoMember);
     }
     const auto alone = rebalance({}, std::vector<GroupMember>{{7}}, 1);

@@ -18,7 +18,8 @@ be16 from_scratch(std::span<const std::uint8_t> bytes) { return to_be16(test::in
 TEST(ChecksumDelta, AgreesWithASumFromScratchForAllChecksums) {
     std::mt19937 random{1};
     for (std::uint32_t word = 0; word <= 0xffff; ++word) {
-        std::array<std::uint8_t, 8> message{0x45, 0, static_cast<std::uint8_t>(word >> 8), static_cast<std::uint8_t>(word), 1, 2, 3, 4};
+        std::array<std::uint8_t, 8> message{
+            0x45, 0, static_cast<std::uint8_t>(word >> 8), static_cast<std::uint8_t>(word), 1, 2, 3, 4};
         const be16 before = from_scratch(message);
         be32 from;
         std::memcpy(&from, &message[4], 4);
@@ -51,7 +52,8 @@ TEST(ChecksumDelta, ZeroOfUdpStaysZeroAndNoOtherBecomesZero) {
     EXPECT_EQ((ChecksumDelta{to_be16(1), to_be16(2)}.apply_udp(to_be16(0))), to_be16(0));
     unsigned ones = 0;
     for (std::uint32_t word = 0; word <= 0xffff; ++word) {
-        const be16 updated = ChecksumDelta{to_be16(0x1111), to_be16(static_cast<std::uint16_t>(word))}.apply_udp(to_be16(0x1234));
+        const be16 updated =
+            ChecksumDelta{to_be16(0x1111), to_be16(static_cast<std::uint16_t>(word))}.apply_udp(to_be16(0x1234));
         ASSERT_NE(updated, to_be16(0));
         ones += updated == to_be16(0xffff) ? 1 : 0;
     }

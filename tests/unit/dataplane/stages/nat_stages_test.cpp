@@ -32,10 +32,12 @@ constexpr std::uint16_t kPort = 2000;  // the only one of the pool
 using Builder = std::function<Bytes(const PacketSpec&)>;
 
 PacketSpec outbound(std::string src, std::uint16_t src_port, Bytes payload = {}) {
-    return {.src = std::move(src), .dst = kServer, .src_port = src_port, .dst_port = 443, .payload = std::move(payload)};
+    return {
+        .src = std::move(src), .dst = kServer, .src_port = src_port, .dst_port = 443, .payload = std::move(payload)};
 }
 PacketSpec inbound(std::string dst, std::uint16_t dst_port, Bytes payload = {}) {
-    return {.src = kServer, .dst = std::move(dst), .src_port = 443, .dst_port = dst_port, .payload = std::move(payload)};
+    return {
+        .src = kServer, .dst = std::move(dst), .src_port = 443, .dst_port = dst_port, .payload = std::move(payload)};
 }
 
 class Nat : public testing::Test {
@@ -103,12 +105,15 @@ Builder with(Builder build, std::function<void(PacketSpec&)> change) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, NatRow,
-    testing::Values(Row{"udp", udp_packet, udp_packet}, Row{"tcp", tcp_packet, tcp_packet}, Row{"echo", echo_request, echo_reply, true},
+    testing::Values(Row{"udp", udp_packet, udp_packet}, Row{"tcp", tcp_packet, tcp_packet},
+                    Row{"echo", echo_request, echo_reply, true},
                     Row{"udp_zero_checksum", with(udp_packet, [](PacketSpec& s) { s.udp_checksum = false; }),
                         with(udp_packet, [](PacketSpec& s) { s.udp_checksum = false; })},
                     Row{"ip_options", with(udp_packet, [](PacketSpec& s) { s.ip_options = Bytes{1, 1, 1, 0}; }),
                         with(udp_packet, [](PacketSpec& s) { s.ip_options = Bytes(40, 1), s.payload = filler(3); })},
-                    Row{"tcp_options", with(tcp_packet, [](PacketSpec& s) { s.tcp_options = Bytes{2, 4, 5, 0xb4}, s.tcp_flags = kTcpSyn; }),
+                    Row{"tcp_options",
+                        with(tcp_packet,
+                             [](PacketSpec& s) { s.tcp_options = Bytes{2, 4, 5, 0xb4}, s.tcp_flags = kTcpSyn; }),
                         with(tcp_packet, [](PacketSpec& s) { s.tcp_flags = kTcpSyn | kTcpAck; })},
                     Row{"long_odd", with(udp_packet, [](PacketSpec& s) { s.payload = filler(1401); }),
                         with(udp_packet, [](PacketSpec& s) { s.payload = filler(1401), s.tos = 0xb8, s.ttl = 1; })}),
@@ -138,8 +143,9 @@ TEST_F(Nat, SessionsOfOneBurstAreOneSession) {
     std::vector<std::unique_ptr<TestPacket>> packets;
     Batch batch;
     for (int i = 0; i < kBurst; ++i) {
-        packets.push_back(std::make_unique<TestPacket>(i % 4 == 3 ? test::ip_packet(outbound(kHost, 0), 47, filler(8))
-                                                                  : udp_packet(outbound(kHost, 5000, filler(static_cast<std::size_t>(i))))));
+        packets.push_back(std::make_unique<TestPacket>(
+            i % 4 == 3 ? test::ip_packet(outbound(kHost, 0), 47, filler(8))
+                       : udp_packet(outbound(kHost, 5000, filler(static_cast<std::size_t>(i))))));
         test::fill_meta(packets.back()->mbuf);
         packets.back()->meta().egress = 0;
         batch.push(&packets.back()->mbuf);
@@ -162,7 +168,9 @@ TEST_F(Nat, WhatIsNotTranslatedIsDroppedByName) {
         Bytes bytes;
     };
     const PacketSpec spec = outbound(kHost, 5000);
-    const auto with_dst = [&](const char* dst) { return udp_packet({.src = kHost, .dst = dst, .src_port = 1, .dst_port = 2}); };
+    const auto with_dst = [&](const char* dst) {
+        return udp_packet({.src = kHost, .dst = dst, .src_port = 1, .dst_port = 2});
+    };
     for (const auto& [reason, bytes] : {
              Refused{Drop::nat_unsupported, test::ip_packet(spec, 47, filler(20))},
              Refused{Drop::nat_unsupported, echo_reply(spec)},
@@ -187,7 +195,8 @@ TEST_F(Nat, WhatIsNotTranslatedIsDroppedByName) {
 }
 
 TEST_F(Nat, NothingFromOutsideMakesASession) {
-    for (const Bytes& bytes : {udp_packet(inbound(kPool, kPort)), tcp_packet(inbound(kPool, kPort)), echo_reply(inbound(kPool, kPort))}) {
+    for (const Bytes& bytes :
+         {udp_packet(inbound(kPool, kPort)), tcp_packet(inbound(kPool, kPort)), echo_reply(inbound(kPool, kPort))}) {
         EXPECT_EQ(in(bytes), std::nullopt);
     }
     EXPECT_EQ(world_.drops(Drop::nat_no_session), 3u);
@@ -212,7 +221,8 @@ TEST_F(Nat, PoolBelongsToItsPeering) {
 TEST_F(Nat, SameFlowThroughAnotherPoolIsAnotherSession) {
     EXPECT_EQ(out(udp_packet(outbound(kHost, 5000)), 0), udp_packet(outbound(kPool, kPort)));
     EXPECT_EQ(out(udp_packet(outbound(kHost, 5000)), 1), udp_packet(outbound("198.51.100.17", kPort)));
-    EXPECT_EQ(in(udp_packet(inbound("198.51.100.17", kPort)), Zone::public_peering, 1), udp_packet(inbound(kHost, 5000)));
+    EXPECT_EQ(in(udp_packet(inbound("198.51.100.17", kPort)), Zone::public_peering, 1),
+              udp_packet(inbound(kHost, 5000)));
 }
 
 TEST_F(Nat, ExhaustedPoolDropsByName) {
@@ -223,7 +233,9 @@ TEST_F(Nat, ExhaustedPoolDropsByName) {
 }
 
 TEST_F(Nat, TcpStateDecidesTheTimer) {
-    const auto send = [&](std::uint8_t flags) { return out(with(tcp_packet, [=](PacketSpec& s) { s.tcp_flags = flags; })(outbound(kHost, 5000))); };
+    const auto send = [&](std::uint8_t flags) {
+        return out(with(tcp_packet, [=](PacketSpec& s) { s.tcp_flags = flags; })(outbound(kHost, 5000)));
+    };
     const auto receive = [&](std::uint8_t flags) {
         return in(with(tcp_packet, [=](PacketSpec& s) { s.tcp_flags = flags; })(inbound(kPool, kPort)));
     };
@@ -274,12 +286,13 @@ TEST_P(NatErrorIn, ReachesTheHostWithItsOwnPacketInside) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, NatErrorIn,
-                         testing::Values(Row{"udp", with(udp_packet, [](PacketSpec& s) { s.payload = filler(77); }), {}},
-                                         Row{"tcp", with(tcp_packet, [](PacketSpec& s) { s.payload = filler(77); }), {}},
-                                         Row{"udp_zero_checksum", with(udp_packet, [](PacketSpec& s) { s.udp_checksum = false; }), {}},
-                                         Row{"echo", echo_request, {}, true}),
-                         row_name);
+INSTANTIATE_TEST_SUITE_P(
+    All, NatErrorIn,
+    testing::Values(Row{"udp", with(udp_packet, [](PacketSpec& s) { s.payload = filler(77); }), {}},
+                    Row{"tcp", with(tcp_packet, [](PacketSpec& s) { s.payload = filler(77); }), {}},
+                    Row{"udp_zero_checksum", with(udp_packet, [](PacketSpec& s) { s.udp_checksum = false; }), {}},
+                    Row{"echo", echo_request, {}, true}),
+    row_name);
 
 // What the host, or a router before it, says about a packet that came in.
 class NatErrorOut : public Nat, public testing::WithParamInterface<Row> {};
@@ -310,22 +323,28 @@ TEST_F(Nat, ErrorsWithoutASessionOrWithHalfAPacketAreDropped) {
     const PacketSpec router{.src = "203.0.113.77", .dst = kPool};
     const Bytes other = udp_packet(outbound(kPool, 2001));
     EXPECT_EQ(in(icmp_error_packet(router, 3, 1, other)), std::nullopt);
-    EXPECT_EQ(in(icmp_error_packet({.src = "203.0.113.77", .dst = "198.51.100.9"}, 3, 1, ours)), std::nullopt) << "not about its receiver";
-    EXPECT_EQ(out(icmp_error_packet({.src = kHost, .dst = kServer}, 3, 1, udp_packet(inbound(kHost, 77)))), std::nullopt);
-    EXPECT_EQ(out(icmp_error_packet({.src = kHost, .dst = "13.107.6.99"}, 3, 1, udp_packet(inbound(kHost, 5000)))), std::nullopt);
+    EXPECT_EQ(in(icmp_error_packet({.src = "203.0.113.77", .dst = "198.51.100.9"}, 3, 1, ours)), std::nullopt)
+        << "not about its receiver";
+    EXPECT_EQ(out(icmp_error_packet({.src = kHost, .dst = kServer}, 3, 1, udp_packet(inbound(kHost, 77)))),
+              std::nullopt);
+    EXPECT_EQ(out(icmp_error_packet({.src = kHost, .dst = "13.107.6.99"}, 3, 1, udp_packet(inbound(kHost, 5000)))),
+              std::nullopt);
     EXPECT_EQ(world_.drops(Drop::nat_no_session), 4u);
     for (std::size_t cut = 0; cut < 28; ++cut) {
         EXPECT_EQ(in(icmp_error_packet(router, 3, 1, std::span{ours}.first(cut))), std::nullopt) << cut;
     }
     EXPECT_EQ(world_.drops(Drop::malformed_frame), 28u);
-    EXPECT_EQ(in(icmp_error_packet(router, 3, 1, with(udp_packet, [](PacketSpec& s) { s.fragment = 5; })(outbound(kPool, kPort)))), std::nullopt);
+    EXPECT_EQ(in(icmp_error_packet(router, 3, 1,
+                                   with(udp_packet, [](PacketSpec& s) { s.fragment = 5; })(outbound(kPool, kPort)))),
+              std::nullopt);
     EXPECT_EQ(in(icmp_error_packet(router, 5, 1, ours)), std::nullopt) << "redirect";
     EXPECT_EQ(world_.drops(Drop::nat_unsupported), 2u);
 }
 
 TEST_F(Nat, HalfATcpChecksumInAnErrorIsLeftAlone) {
     const Bytes ours = *out(tcp_packet(outbound(kHost, 5000, filler(20))));
-    const std::optional<Bytes> delivered = in(icmp_error_packet({.src = "203.0.113.77", .dst = kPool}, 3, 1, std::span{ours}.first(37)));
+    const std::optional<Bytes> delivered =
+        in(icmp_error_packet({.src = "203.0.113.77", .dst = kPool}, 3, 1, std::span{ours}.first(37)));
     ASSERT_TRUE(delivered);
     EXPECT_TRUE(test::checksums_right(*delivered));
     EXPECT_EQ(delivered->back(), ours[36]);
@@ -347,7 +366,8 @@ TEST_F(Nat, ErrorChecksumsHoldForAllValues) {
     world_.snapshot.pools[0].last_port = 65535;
     for (int i = 0; i < 5000; ++i) {
         const auto word = [&] { return static_cast<std::uint16_t>(random()); };
-        PacketSpec spec = outbound("10.10." + std::to_string(random() % 256) + "." + std::to_string(random() % 256), word(), filler(random() % 40));
+        PacketSpec spec = outbound("10.10." + std::to_string(random() % 256) + "." + std::to_string(random() % 256),
+                                   word(), filler(random() % 40));
         spec.id = word();
         spec.dst_port = word();
         const Bytes sent = i % 2 == 0 ? udp_packet(spec) : tcp_packet(spec);

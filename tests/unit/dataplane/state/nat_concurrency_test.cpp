@@ -22,12 +22,14 @@ constexpr std::uint16_t kWorkers = 4;
 constexpr std::uint32_t kFlows = 600;
 
 NatKey flow(std::uint32_t i) {
-    return nat_key(to_be32(0x0a000000 + i % 40), to_be32(0x08080800 + i % 3), to_be16(static_cast<std::uint16_t>(3000 + i)), to_be16(443),
+    return nat_key(to_be32(0x0a000000 + i % 40), to_be32(0x08080800 + i % 3),
+                   to_be16(static_cast<std::uint16_t>(3000 + i)), to_be16(443),
                    i % 2 == 0 ? +IpProtocol::udp : +IpProtocol::tcp);
 }
 
 struct SharedTable {
-    explicit SharedTable(std::uint32_t sessions = 900) : readers(kWorkers), table({.sessions = sessions, .workers = kWorkers, .seed = 3}, *readers) {}
+    explicit SharedTable(std::uint32_t sessions = 900)
+        : readers(kWorkers), table({.sessions = sessions, .workers = kWorkers, .seed = 3}, *readers) {}
     test::Readers readers;
     NatTable table;
     std::vector<NatPool> pools{nat_pool({"198.51.100.1", "198.51.100.2"}, 2000, 2255)};
@@ -41,10 +43,12 @@ void work(SharedTable& shared, std::uint16_t worker) {
     NatTable& table = shared.table;
     for (int loop = 0; loop < 6000; ++loop) {
         const std::uint32_t tick = shared.ticks.fetch_add(1, std::memory_order_relaxed);
-        const std::uint32_t now = 1000 + tick / 16 + tick / 256 * 301;  // now and then a jump that lets unused ones expire
+        const std::uint32_t now =
+            1000 + tick / 16 + tick / 256 * 301;  // now and then a jump that lets unused ones expire
         for (int i = 0; i < 16; ++i) {
             // With every jump another part of the flows is in use.
-            const NatKey key = flow((tick / 256 * (kFlows / 3) + static_cast<std::uint32_t>(random()) % (kFlows / 2)) % kFlows);
+            const NatKey key =
+                flow((tick / 256 * (kFlows / 3) + static_cast<std::uint32_t>(random()) % (kFlows / 2)) % kFlows);
             const NatTable::Opened opened = table.open(worker, key, shared.pools[0], now);
             if (opened.session == nullptr) {
                 continue;
@@ -98,13 +102,15 @@ TEST(NatTableConcurrency, FlowThatAllWorkersOpenIsOneSession) {
             ASSERT_EQ(shared.table.find_outside(outside), got[0][i]);
         }
         ASSERT_EQ(shared.table.usage(0).sessions, kSame);
-        // Those that came second have given their tuple back: all 3 * 100 of one remote and protocol are in use or free.
+        // Those that came second have given their tuple back: all 3 * 100 of one remote and protocol are in use or
+        // free.
         std::uint32_t in_use = 0;
         for (std::uint32_t i = 0; i < kSame; ++i) {
             in_use += flow(i).remote() == flow(0).remote() && flow(i).protocol() == flow(0).protocol() ? 1 : 0;
         }
         for (std::uint32_t i = in_use; i < 300; ++i) {
-            const NatKey key = nat_key(to_be32(0x0a010000 + i), flow(0).remote(), to_be16(1), to_be16(443), flow(0).protocol());
+            const NatKey key =
+                nat_key(to_be32(0x0a010000 + i), flow(0).remote(), to_be16(1), to_be16(443), flow(0).protocol());
             ASSERT_NE(shared.table.open(0, key, shared.pools[0], 1000).session, nullptr) << i;
         }
     }
@@ -117,7 +123,10 @@ TEST(NatTableConcurrency, FourWorkersShareOneTable) {
     std::thread control([&] {
         while (!stop.load(std::memory_order_relaxed)) {
             shared.table.for_each(1000, [&](const NatSessionView& view) {
-                torn += view.inside.remote() == view.outside.remote() && view.inside.protocol() == view.outside.protocol() ? 0 : 1;
+                torn +=
+                    view.inside.remote() == view.outside.remote() && view.inside.protocol() == view.outside.protocol()
+                        ? 0
+                        : 1;
             });
             const NatUsage usage = shared.table.usage(0);
             torn += usage.expired <= usage.opened ? 0 : 1;
@@ -153,19 +162,21 @@ TEST(NatTableConcurrency, FourWorkersShareOneTable) {
 
     // And all of it can be had again: nothing leaked.
     constexpr std::uint32_t kLater = 1'000'000;
-    for (int round = 0; round < 6; ++round) {
+    for (std::uint32_t round = 0; round < 6; ++round) {
         for (std::uint16_t w = 0; w < kWorkers; ++w) {
-            shared.table.age(w, kLater, shared.pools, 100'000);
+            shared.table.age(w, kLater + round, shared.pools, 100'000);
             shared.readers.quiescent(w);
         }
     }
     EXPECT_EQ(shared.table.usage(0).sessions, 0u);
     std::uint32_t opened = 0;
     for (std::uint32_t i = 0; i < 900; ++i) {
-        const NatKey key = nat_key(to_be32(0x0a010000 + i), to_be32(0x01010101 + i), to_be16(1), to_be16(2), +IpProtocol::udp);
+        const NatKey key =
+            nat_key(to_be32(0x0a010000 + i), to_be32(0x01010101 + i), to_be16(1), to_be16(2), +IpProtocol::udp);
         opened += shared.table.open(0, key, shared.pools[0], kLater).session != nullptr ? 1 : 0;
     }
-    EXPECT_GE(opened, 900u - (kWorkers - 1) * 2 * NatNumbers::kChunk) << "more is missing than the other workers' caches hold";
+    EXPECT_GE(opened, 900u - (kWorkers - 1) * 2 * NatNumbers::kChunk)
+        << "more is missing than the other workers' caches hold";
 }
 
 }  // namespace

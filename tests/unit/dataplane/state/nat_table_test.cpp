@@ -19,15 +19,17 @@ using test::NatWorld;
 
 constexpr std::uint8_t kUdp = +IpProtocol::udp;
 
-NatKey inside(std::uint32_t host, std::uint16_t port, std::uint32_t remote = 0x0d6b0601, std::uint16_t remote_port = 443,
-              std::uint8_t protocol = kUdp, std::uint16_t pool = 0) {
+NatKey inside(std::uint32_t host, std::uint16_t port, std::uint32_t remote = 0x0d6b0601,
+              std::uint16_t remote_port = 443, std::uint8_t protocol = kUdp, std::uint16_t pool = 0) {
     return nat_key(to_be32(0x0a000000 + host), to_be32(remote), to_be16(port), to_be16(remote_port), protocol, pool);
 }
 
 class Table {
 public:
     explicit Table(NatPool pool, std::uint32_t sessions = 1024) : world({std::move(pool)}, sessions) {}
-    NatTable::Opened open(const NatKey& key) { return world.table.open(0, key, world.snapshot.pools[key.pool()], now()); }
+    NatTable::Opened open(const NatKey& key) {
+        return world.table.open(0, key, world.snapshot.pools[key.pool()], now());
+    }
     std::uint32_t& now() { return world.context->now_seconds; }
     NatTable* operator->() { return &world.table; }
     NatWorld world;
@@ -42,7 +44,8 @@ TEST(NatTable, OpenedSessionIsFoundFromBothSides) {
     EXPECT_EQ(table->find_inside(key), session);
     EXPECT_EQ(table->find_outside(session->outside()), session);
     EXPECT_EQ(table.open(key).session, session);
-    EXPECT_EQ(session->outside(), nat_key(ip4("198.51.100.1"), key.remote(), to_be16(5000), to_be16(443), kUdp)) << "port not preserved";
+    EXPECT_EQ(session->outside(), nat_key(ip4("198.51.100.1"), key.remote(), to_be16(5000), to_be16(443), kUdp))
+        << "port not preserved";
     NatKey other = session->outside();
     other.rest += std::uint64_t{1} << 16;
     EXPECT_EQ(table->find_outside(other), nullptr) << "another remote port must not match";
@@ -139,10 +142,11 @@ TEST(NatTable, TimeoutsFollowProtocolAndTcpState) {
         std::uint32_t timeout;
     };
     constexpr std::uint8_t kUp = nat_tcp::kReplied | nat_tcp::kEstablished;
-    for (const Row& row : {Row{kUdp, 0, 300}, Row{+IpProtocol::icmp, 0, 60}, Row{+IpProtocol::tcp, 0, 240},
-                           Row{+IpProtocol::tcp, nat_tcp::kReplied, 240}, Row{+IpProtocol::tcp, kUp, 7440},
-                           Row{+IpProtocol::tcp, kUp | nat_tcp::kFinIn, 7440}, Row{+IpProtocol::tcp, kUp | nat_tcp::kReset, 240},
-                           Row{+IpProtocol::tcp, kUp | nat_tcp::kFinIn | nat_tcp::kFinOut, 240}}) {
+    for (const Row& row :
+         {Row{kUdp, 0, 300}, Row{+IpProtocol::icmp, 0, 60}, Row{+IpProtocol::tcp, 0, 240},
+          Row{+IpProtocol::tcp, nat_tcp::kReplied, 240}, Row{+IpProtocol::tcp, kUp, 7440},
+          Row{+IpProtocol::tcp, kUp | nat_tcp::kFinIn, 7440}, Row{+IpProtocol::tcp, kUp | nat_tcp::kReset, 240},
+          Row{+IpProtocol::tcp, kUp | nat_tcp::kFinIn | nat_tcp::kFinOut, 240}}) {
         Table table{nat_pool({"198.51.100.1"})};
         NatSession* session = table.open(inside(1, 1, 1, 1, row.protocol)).session;
         session->tcp = row.tcp;
@@ -175,7 +179,8 @@ TEST(NatTable, IndexAtDesignLoadNeverFillsUp) {
     Table table{nat_pool({"198.51.100.1", "198.51.100.2"}), kCapacity};
     for (std::uint32_t round = 0; round < 6; ++round) {
         for (std::uint32_t i = 0; i < kCapacity; ++i) {
-            ASSERT_NE(table.open(inside(i, 5000, 0x08000000 + round * 7919 + i / 3)).session, nullptr) << round << ' ' << i;
+            ASSERT_NE(table.open(inside(i, 5000, 0x08000000 + round * 7919 + i / 3)).session, nullptr)
+                << round << ' ' << i;
         }
         table.now() += 301;
         table.world.age();
@@ -206,7 +211,9 @@ TEST(NatTableProperty, AgreesWithANaiveModel) {
         std::uint32_t last_seen;
         NatKey outside;
     };
-    const auto less = [](const NatKey& a, const NatKey& b) { return std::tie(a.addresses, a.rest) < std::tie(b.addresses, b.rest); };
+    const auto less = [](const NatKey& a, const NatKey& b) {
+        return std::tie(a.addresses, a.rest) < std::tie(b.addresses, b.rest);
+    };
     Table table{nat_pool({"198.51.100.1", "198.51.100.2", "198.51.100.3"}, 2000, 2004), 60};
     table.world.snapshot.pools[0].timeouts.udp = 20;
     std::map<NatKey, Model, decltype(less)> live(less);
@@ -218,7 +225,8 @@ TEST(NatTableProperty, AgreesWithANaiveModel) {
         if (pick(10) == 0) {
             table.now() += pick(6);
             table.world.age();
-            happened[3] += static_cast<unsigned>(std::erase_if(live, [&](const auto& s) { return table.now() - s.second.last_seen > 20; }));
+            happened[3] += static_cast<unsigned>(
+                std::erase_if(live, [&](const auto& s) { return table.now() - s.second.last_seen > 20; }));
         }
         const NatKey key = inside(pick(9), static_cast<std::uint16_t>(1999 + pick(5)), 0x08080800 + pick(4), 53);
         const NatTable::Opened opened = table.open(key);
@@ -229,7 +237,8 @@ TEST(NatTableProperty, AgreesWithANaiveModel) {
             it->second.last_seen = table.now();
             continue;
         }
-        const auto to_remote = std::ranges::count_if(live, [&](const auto& s) { return s.first.remote() == key.remote(); });
+        const auto to_remote =
+            std::ranges::count_if(live, [&](const auto& s) { return s.first.remote() == key.remote(); });
         if (live.size() == 60) {
             ASSERT_EQ(opened.session, nullptr);
             ASSERT_EQ(opened.reason, Drop::nat_sessions_exhausted);
@@ -241,7 +250,8 @@ TEST(NatTableProperty, AgreesWithANaiveModel) {
         } else {
             ASSERT_NE(opened.session, nullptr) << to_remote << " of 15 ports used";
             const NatKey outside = opened.session->outside();
-            ASSERT_TRUE(std::ranges::none_of(live, [&](const auto& s) { return s.second.outside == outside; })) << "shared outside tuple";
+            ASSERT_TRUE(std::ranges::none_of(live, [&](const auto& s) { return s.second.outside == outside; }))
+                << "shared outside tuple";
             ASSERT_EQ(outside.remote(), key.remote());
             ASSERT_EQ(outside.remote_port(), key.remote_port());
             ASSERT_TRUE(outside.port().host() >= 2000 && outside.port().host() <= 2004);
