@@ -110,10 +110,18 @@ void Daemon::follow_kernel_links(const netlink::KernelState& state) {
     for (std::size_t i = 0; i < ports_.size(); ++i) {
         const netlink::LinkEvent* link =
             ports_[i].kernel_netdev.empty() ? nullptr : state.link(ports_[i].kernel_netdev);
-        if (link == nullptr) {
+        LinkSource& source = link_source_[i];
+        if (link == nullptr && source == LinkSource::kernel) {
+            spdlog::error("port {}: netdev {} is gone, and the port stays down until a restart",
+                          world_.config.ports[i].name, ports_[i].kernel_netdev);
+            source = LinkSource::gone;
+        } else if (link != nullptr && source == LinkSource::device) {
+            source = LinkSource::kernel;
+        }
+        if (source == LinkSource::device) {
             continue;
         }
-        const bool up = link->up && link->carrier;
+        const bool up = source == LinkSource::kernel && link->up && link->carrier;
         if (running_) {
             stale_ |= failover_->port_changed(i, up);
         } else {
@@ -124,7 +132,7 @@ void Daemon::follow_kernel_links(const netlink::KernelState& state) {
 
 void Daemon::poll_links() {
     for (std::uint16_t i = 0; i < ports_.size(); ++i) {
-        if (ports_[i].kernel_netdev.empty() || mirror_->state().link(ports_[i].kernel_netdev) == nullptr) {
+        if (link_source_[i] == LinkSource::device) {
             stale_ |= failover_->port_changed(i, dataplane_->link_up(i));
         }
     }
@@ -213,6 +221,13 @@ void Daemon::refresh_neighbours() {
 
 void Daemon::resolve(std::uint16_t leg, const IpAddress& address) {
     if (!failover_->snapshot().legs[leg].up) {
+        return;
+    }
+    // Linux takes "permanent" off an entry that it is asked to use (NTF_USE, since 5.16): what the operator set must
+    // stay.
+    const netlink::NeighbourEvent* known = mirror_->state().neighbour({leg_ifindex_[leg], address});
+    if (known != nullptr &&
+        (known->state == netlink::NeighbourState::permanent || known->state == netlink::NeighbourState::noarp)) {
         return;
     }
     if (const auto asked = requests_->resolve(leg_ifindex_[leg], address); !asked) {

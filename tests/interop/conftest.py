@@ -37,3 +37,16 @@ def site(request, namespace, tmp_path_factory):
         made.expect_exact_accounting()
     finally:
         made.end()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def veteran(tmp_path_factory):
+    """A second site that nobody touches until the last module."""
+    harness.remove_abandoned()
+    namespace = harness.Namespace(f"twi-{os.getpid()}-veteran")
+    made = harness.Site(namespace, tmp_path_factory.mktemp("veteran"), f"twi-{os.getpid()}-veteran")
+    try:
+        yield made.start()
+    finally:
+        made.end()
+        namespace.remove()

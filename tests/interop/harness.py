@@ -1,5 +1,6 @@
 """A site with two links around one real twinspand, in a network namespace of its own; the tests are its neighbours."""
 
+import ctypes
 import json
 import os
 import signal
@@ -133,6 +134,19 @@ class Namespace:
         run("ip", "netns", "delete", self.name)
 
 
+def _end_with_the_tests() -> None:
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def remove_abandoned() -> None:
+    """Namespaces of sessions that were killed."""
+    for line in run("ip", "netns", "list").splitlines():
+        name = line.split()[0]
+        if name.startswith("twi-") and not Path("/proc", name.split("-")[1]).exists():
+            run("ip", "netns", "delete", name)
+
+
 class Daemon:
     def __init__(self, namespace: Namespace, config: Path, name: str):
         self._namespace, self._config, self.name = namespace, config, name
@@ -142,7 +156,7 @@ class Daemon:
     def spawn(self) -> subprocess.Popen:
         with open(self.log, "ab") as log:
             return subprocess.Popen(["ip", "netns", "exec", self._namespace.name, TWINSPAND, "--config", self._config],
-                                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT)
+                                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_end_with_the_tests)
 
     def start(self) -> None:
         self.process = self.spawn()
@@ -203,6 +217,7 @@ class Site:
         for port in PORTS:
             self.namespace.set_carrier(port, True)
         self.daemon.start()
+        self.started = time.monotonic()
         self.namespace.ip(*(f"neighbour replace {n} nud permanent" for n in self._neighbours),
                           *(f"route replace {r}" for r in self._routes))
         wanted = {route.split()[0] for route in self._routes}

@@ -8,7 +8,7 @@ from scapy.layers.ipsec import ESP
 from scapy.layers.l2 import Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
-from harness import LAN_HOST, LAN_HOST6, LAN_MAC, MSEE_MAC
+from harness import LAN_HOST, LAN_HOST6, LAN_MAC, MSEE_MAC, NEIGHBOURS
 from peer import TUNNEL_ENDS, Peer, ip_of
 
 _serial = itertools.count(1)
@@ -93,4 +93,4 @@ def icmp_quote(frame: Packet) -> bytes:
 
 __all__ = ["assert_same", "assert_well_formed", "hop", "has", "icmp_quote", "ip_of", "kind", "lan_frame",
            "link_frame", "payload", "Peer", "recomputed", "to_lan", "to_link", "LAN_HOST", "LAN_HOST6", "LAN_MAC",
-           "MSEE_MAC", "TUNNEL_ENDS", "VLAN", "Dot1Q", "ESP", "Ether", "ICMP", "IP", "IPv6", "Raw", "TCP", "UDP"]
+           "MSEE_MAC", "NEIGHBOURS", "TUNNEL_ENDS", "VLAN", "Dot1Q", "ESP", "Ether", "ICMP", "IP", "IPv6", "Raw", "TCP", "UDP"]

@@ -79,11 +79,12 @@ def test_one_link_down_all_is_sealed_by_the_other_tunnel(site, destination):
     ("10.20.0.7/32", "via 172.16.0.6 dev prv-sec", VNET),
     ("10.20.0.0/24", "via 203.0.113.6 dev msft-sec", VNET),
     ("10.20.0.7/32", "dev lan", VNET),
+    ("fd10:20::7/128", "via fd16::6 dev prv-sec", VNET6),
 ])
 def test_a_clear_route_is_not_followed(site, prefix, clear, destination):
     site.namespace.ip(f"route replace {prefix} {clear}")
     try:
-        known = prefix == "10.20.0.7/32"
+        known = prefix in (f"{VNET}/32", f"{VNET6}/128")
         eventually(lambda: not tunnels_of(site, prefix) and (not known or prefix in {r["prefix"] for r in site.daemon.show("routes")}))
         site.quiet()
         count = drop_count(site, "encrypt_required", "tunnel_down")
