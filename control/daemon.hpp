@@ -42,6 +42,8 @@ private:
         std::unique_ptr<InboundSa> in;
     };
     class DataplaneTables;
+    // Who says whether a port's link is up. A netdev that Linux has taken away takes the driver's socket with it.
+    enum class LinkSource : std::uint8_t { device, kernel, gone };
 
     explicit Daemon(Config config);
     Result<void> open_dataplane();
@@ -71,6 +73,7 @@ private:
     std::unique_ptr<DataplaneTables> tables_;
     std::unique_ptr<Failover> failover_;
     std::vector<PortInfo> ports_;
+    std::vector<LinkSource> link_source_;  // as ports_
     std::vector<netlink::IfIndex> leg_ifindex_;
     std::optional<netlink::Requests> requests_;
     std::unique_ptr<netlink::Mirror> mirror_;

@@ -76,9 +76,10 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
     then([&] { return d.bring_netdevs_up(); });
     then([&] { return d.open_mirror(); });
     then([&] { return d.open_socket(); });
-    then([&] {
+    then([&]() -> Result<void> {
         d.failover_ = std::make_unique<Failover>(d.world_, *d.tables_);
-        return d.dataplane_->start(d.failover_->first());
+        auto first = d.failover_->first();
+        return first ? d.dataplane_->start(std::move(*first)) : std::unexpected(first.error());
     });
     if (!done) {
         return std::unexpected(done.error());
@@ -127,11 +128,12 @@ Result<void> Daemon::open_sas(const std::vector<SaFile>& files) {
         return {};
     }
     std::error_code error;
-    std::filesystem::create_directories(world_.config.state_dir, error);
+    if (std::filesystem::create_directories(world_.config.state_dir, error)) {  // one that was there keeps its mode
+        std::filesystem::permissions(world_.config.state_dir, std::filesystem::perms::owner_all, error);
+    }
     if (error) {
         return with("state-dir " + world_.config.state_dir.string(), error.message());
     }
-    std::filesystem::permissions(world_.config.state_dir, std::filesystem::perms::owner_all, error);
     for (std::size_t i = 0; i < files.size(); ++i) {
         if (const auto opened = open_sa(*engine, world_.config.tunnels[i], files[i]); !opened) {
             return opened;
@@ -242,6 +244,7 @@ Result<void> Daemon::open_mirror() {
     if (const auto synced = mirror_->resync(); !synced) {
         return synced;
     }
+    link_source_.resize(ports_.size(), LinkSource::device);
     follow_kernel_links(mirror_->state());
     read_kernel(mirror_->state());
     stale_ = view_stale_ = false;
@@ -254,8 +257,9 @@ Result<void> Daemon::open_socket() {
     status_.nat = &dataplane_->nat();
     const std::filesystem::path path = std::filesystem::path{kRunDirectory} / (world_.config.name + ".sock");
     auto server = RpcServer::listen(path, [this](const nlohmann::json& request) {
-        const nlohmann::json reply = run_command(request, status_, *failover_);
-        stale_ = true;  // a drain is repaired already; a compile asks for what it needs besides
+        const auto drained = world_.drained;
+        nlohmann::json reply = run_command(request, status_, *failover_);
+        stale_ |= world_.drained != drained;  // repaired already; a compile asks for what it needs besides
         return reply;
     });
     if (!server) {

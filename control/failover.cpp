@@ -36,11 +36,17 @@ bool equivalent(const Snapshot& a, const Snapshot& b) noexcept {
            same(a.tunnels, b.tunnels) && same(a.legs, b.legs);
 }
 
-std::unique_ptr<const Snapshot> Failover::first() {
+Result<std::unique_ptr<const Snapshot>> Failover::first() {
     plan_ = std::make_unique<Plan>(plan(world_, nullptr));
     std::unique_ptr<Snapshot> snapshot = assemble(*plan_, link_states(world_), ++generation_);
     log_refusals({});
     change_routes();
+    for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
+        if (plan_->fib.contains(prefix) && !installed_.contains(prefix)) {
+            return std::unexpected(
+                Error{"encrypt " + prefix.text() + ": no room in the routing table, raise 'limits'"});
+        }
+    }
     current_ = snapshot.get();
     carriers_.assign(snapshot->netdevs.size(), false);
     return snapshot;

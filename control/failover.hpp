@@ -31,8 +31,9 @@ public:
     // Both outlive this.
     Failover(World& world, Tables& tables) : world_(world), tables_(tables) {}
 
-    // Fills the FIB and returns the snapshot to start with. Call announce() when the workers run.
-    std::unique_ptr<const Snapshot> first();
+    // Fills the FIB and returns the snapshot to start with. Call announce() when the workers run. An error: the FIB has
+    // no room for the guard of an encrypted prefix, whose packets a shorter route would carry in clear.
+    Result<std::unique_ptr<const Snapshot>> first();
     void announce();
 
     // Reads the whole world again. Publishes, then changes routes, so that no route names what is not there yet.

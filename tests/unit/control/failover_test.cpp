@@ -47,7 +47,7 @@ protected:
         split_over_microsoft("13.107.6.0/24");
         route("20.51.0.0/29", {{"msft-pri", "203.0.113.2"}, {"msft-sec", "203.0.113.6"}});
         through_tunnels("10.20.0.0/16");
-        tables.current = failover.first();
+        tables.current = failover.first().value();
         failover.announce();
         tables.calls.clear();
     }
@@ -96,6 +96,15 @@ TEST_F(FailoverTest, publishes_new_groups_before_their_routes_and_guards_before_
 TEST_F(FailoverTest, is_silent_when_nothing_changed_for_workers) {
     failover.recompile();
     EXPECT_TRUE(tables.calls.empty());
+}
+
+TEST_F(FailoverTest, does_not_start_without_room_for_the_guard_of_an_encrypted_prefix) {
+    Recorder small;
+    small.full = true;
+    Failover another{world, small};
+    const auto first = another.first();
+    ASSERT_FALSE(first);
+    EXPECT_TRUE(first.error().what.starts_with("encrypt 10.20.0.0/16: no room")) << first.error().what;
 }
 
 TEST_F(FailoverTest, tries_a_route_again_that_found_no_room) {

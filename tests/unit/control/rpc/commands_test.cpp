@@ -31,7 +31,7 @@ protected:
         world.sas.assign(2, {});  // the storage behind the test's SAs is not to be read
         both_msees();
         split_over_microsoft("13.107.6.0/24");
-        tables.current = failover.first();
+        tables.current = failover.first().value();
         sources.failover = &failover;
         sources.counters = {&worker, &punt};
     }
