@@ -4,6 +4,11 @@
 #include "control/model/topology.hpp"
 
 namespace twinspan {
+namespace {
+
+constexpr std::size_t kDropEgresses = 64;  // more than there are pairs of reason and zone
+
+}  // namespace
 
 std::uint16_t Planner::add_egress(const Egress& egress) {
     plan_.base.egresses.push_back(egress);
@@ -25,7 +30,8 @@ std::uint16_t Planner::drop_egress(Drop reason, Zone zone) {
 std::uint16_t Planner::egress_for(const HopKey& hop) {
     const auto [it, added] = plan_.egress_of.try_emplace(hop);
     if (added) {
-        it->second = add_egress(hop_egress(hop));
+        // Without room: egress 0, which drops. A wrapped number would be somebody else's next hop.
+        it->second = plan_.base.egresses.size() < kMaxEgresses - kDropEgresses ? add_egress(hop_egress(hop)) : 0;
     }
     return it->second;
 }

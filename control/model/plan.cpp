@@ -11,7 +11,8 @@ namespace {
 
 using netlink::RouteType;
 
-constexpr std::size_t kMaxEgresses = kNone - 1;
+// Each neighbour has a group, and each group at least one egress; the rest is for gateways, tunnels and drops.
+constexpr std::size_t kMaxGroupsWithNeighbours = Planner::kMaxEgresses - 1024;
 
 bool is_for_us_by_nature(const IpPrefix& prefix) noexcept {
     static constexpr IpPrefix kMulticast4{{IpFamily::v4, {224}}, 4};
@@ -181,8 +182,8 @@ void Planner::add_neighbours() {
     for (const auto& [where, mac] : neighbours_) {
         const IpPrefix host = IpPrefix::host(where.second);
         const auto match = longest_match(plan_.fib, host);
-        if (is_for_us_by_nature(host) || !match || plan_.base.egresses.size() >= kMaxEgresses - 1024) {
-            continue;
+        if (is_for_us_by_nature(host) || !match || plan_.groups.groups().size() >= kMaxGroupsWithNeighbours) {
+            continue;  // Linux forwards to those that find no room
         }
         if (match->second.kind() == RouteKind::connected && match->second.index() == where.first) {
             forward(host, {{HopKey{where.first, kNone, where.second}, 1}});

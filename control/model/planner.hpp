@@ -14,6 +14,8 @@ namespace twinspan {
 
 class Planner {
 public:
+    static constexpr std::size_t kMaxEgresses = kNone;
+
     Planner(const World& world, const Plan* previous);
     Plan run() &&;
 

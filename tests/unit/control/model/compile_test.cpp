@@ -159,6 +159,57 @@ TEST_F(Compile, a_refused_hop_leaves_the_others_of_its_route) {
     EXPECT_EQ(planned->refused.size(), 1u);
 }
 
+TEST_F(Compile, accept_bounds_every_peering_that_has_one) {
+    route("10.30.0.0/16", {{"prv-pri", "172.16.0.2"}});
+    route("10.31.0.0/16", {{"prv-pri", "172.16.0.2"}});
+    AcceptConfig accept;
+    accept.zone = Zone::private_peering;
+    accept.prefixes4 = {{ip("10.30.0.0").v4(), 16}};
+    world.config.accept = {accept};
+    compile();
+    EXPECT_EQ(lookup("10.30.0.1").kind(), RouteKind::forward);
+    EXPECT_EQ(lookup("10.31.0.1").kind(), RouteKind::drop);
+    ASSERT_EQ(planned->refused.size(), 1u);
+    EXPECT_EQ(planned->refused[0].why, "not_accepted: outside accept of the private peering");
+}
+
+// A big and busy LAN: who finds no room is resolved by Linux, and nobody gets another's packets.
+TEST_F(Compile, more_neighbours_than_egresses) {
+    world.config.legs[lan].addresses4 = {{ip("10.64.0.1").v4(), 10}};
+    constexpr std::uint32_t kFirst = 0x0a400002, kCount = 66'000;
+    for (std::uint32_t i = 0; i < kCount; ++i) {
+        const auto byte = [&](unsigned shift) { return static_cast<std::uint8_t>(i >> shift); };
+        netlink::NeighbourEvent n;
+        n.ifindex = ifindex("lan");
+        n.address = IpAddress::from(to_be32(kFirst + i));
+        n.mac = {0x02, 0, 0, byte(16), byte(8), byte(0)};
+        n.usable = true;
+        world.kernel.neighbours.push_back(n);
+    }
+    split_over_microsoft("13.107.6.0/24");
+    both_msees();
+    compile();
+    std::uint32_t resolved = 0;
+    for (std::uint32_t i = 0; i < kCount; ++i) {
+        const IpPrefix host = IpPrefix::host(IpAddress::from(to_be32(kFirst + i)));
+        const auto match = longest_match(planned->fib, host);
+        ASSERT_TRUE(match);
+        if (match->second.kind() == RouteKind::connected) {
+            continue;
+        }
+        const Group group = snapshot->groups[match->second.index()];
+        const Egress& egress = snapshot->egresses[snapshot->buckets[group.first_bucket]];
+        ASSERT_EQ(egress.kind, EgressKind::leg);
+        ASSERT_TRUE(std::equal(world.kernel.neighbours[i].mac.begin(), world.kernel.neighbours[i].mac.end(),
+                               egress.rewrite.begin()))
+            << host.text();
+        ++resolved;
+    }
+    EXPECT_GT(resolved, 60'000u);
+    EXPECT_LT(snapshot->egresses.size(), std::size_t{kNone});
+    EXPECT_EQ(buckets_on("13.107.6.10", msft_pri) + buckets_on("13.107.6.10", msft_sec), buckets("13.107.6.10").size());
+}
+
 TEST_F(Compile, accept_bounds_what_a_peering_carries) {
     both_msees();
     AcceptConfig accept;
