@@ -124,14 +124,17 @@ void RpcServer::serve(int fd, std::uint32_t events) {
     Client& client = clients_.at(fd);
     bool alive = (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) == 0 || read_all(fd, client);
     if (alive) {
-        answer_lines(client);
-        alive = client.in.size() <= kMaxRequestBytes && client.out.size() <= kMaxWaitingBytes && write_all(fd, client);
+        answer_next(client);
+        alive = write_all(fd, client);
     }
-    if (!alive || (client.ended && client.out.empty())) {
+    const bool more = client.in.find('\n') != std::string::npos;
+    const bool may_read = !client.ended && client.in.size() <= kMaxRequestBytes;
+    const bool has_work = more || !client.out.empty();
+    if (!alive || (!has_work && !may_read)) {
         close_client(fd);
         return;
     }
-    watch(fd, (client.ended ? 0u : EPOLLIN) | (client.out.empty() ? 0u : EPOLLOUT), EPOLL_CTL_MOD);
+    watch(fd, (may_read ? EPOLLIN : 0u) | (has_work ? EPOLLOUT : 0u), EPOLL_CTL_MOD);
 }
 
 bool RpcServer::read_all(int fd, Client& client) {
@@ -150,17 +153,17 @@ bool RpcServer::read_all(int fd, Client& client) {
     return true;
 }
 
-void RpcServer::answer_lines(Client& client) {
-    std::size_t begin = 0;
-    for (std::size_t end; (end = client.in.find('\n', begin)) != std::string::npos; begin = end + 1) {
-        const auto request =
-            nlohmann::json::parse(client.in.begin() + static_cast<std::ptrdiff_t>(begin),
-                                  client.in.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
-        const nlohmann::json reply =
-            request.is_object() ? handler_(request) : rpc_error("found no JSON object on the line, expected one");
-        client.out += reply.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+void RpcServer::answer_next(Client& client) {
+    const std::size_t end = client.in.find('\n');
+    if (end == std::string::npos || !client.out.empty()) {
+        return;
     }
-    client.in.erase(0, begin);
+    const auto request =
+        nlohmann::json::parse(client.in.begin(), client.in.begin() + static_cast<std::ptrdiff_t>(end), nullptr, false);
+    const nlohmann::json reply =
+        request.is_object() ? handler_(request) : rpc_error("found no JSON object on the line, expected one");
+    client.out = reply.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + '\n';
+    client.in.erase(0, end + 1);
 }
 
 bool RpcServer::write_all(int fd, Client& client) {

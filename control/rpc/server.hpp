@@ -1,5 +1,6 @@
 // The control socket: a UNIX stream socket, one JSON object per line in both directions (docs/control-socket.md).
-// Never blocks: a client that does not read loses its connection, not the daemon's time. Control thread only.
+// Never blocks, and answers one request of a client at a time: the next one waits for the reply to be taken, so that a
+// client that asks a lot or does not read costs one reply's memory and no other's time. Control thread only.
 #pragma once
 
 #include "dataplane/base/error.hpp"
@@ -21,7 +22,6 @@ public:
     using Handler = std::function<nlohmann::json(const nlohmann::json& request)>;
 
     static constexpr std::size_t kMaxRequestBytes = 64 * 1024;
-    static constexpr std::size_t kMaxWaitingBytes = 64 * 1024 * 1024;  // replies that a client has not read
     static constexpr std::size_t kMaxClients = 32;
 
     // Makes the folder (0755) if need be, takes the place of a socket that nobody listens on, and listens with mode
@@ -37,15 +37,15 @@ public:
 
 private:
     struct Client {
-        std::string in;
-        std::string out;
+        std::string in;  // requests that wait
+        std::string out;  // the rest of one reply
         bool ended = false;  // sent all it wanted to send; is closed when it has its replies
     };
     RpcServer(std::filesystem::path path, Handler handler) : path_(std::move(path)), handler_(std::move(handler)) {}
     void accept_all();
     void serve(int fd, std::uint32_t events);
     bool read_all(int fd, Client& client);
-    void answer_lines(Client& client);
+    void answer_next(Client& client);
     bool write_all(int fd, Client& client);
     void close_client(int fd);
     void watch(int fd, std::uint32_t events, int operation) const;

@@ -52,11 +52,20 @@ std::string session_state(const NatSessionView& session) {
 
 // Sessions are stamped by the workers' coarse clock; the one seen last tells what time that clock has, at least.
 json sessions_json(const NatTable& nat) {
-    std::vector<NatSessionView> views;
-    nat.for_each(nat.capacity(), [&](const NatSessionView& view) { views.push_back(view); });
-    std::ranges::sort(views, std::greater{}, &NatSessionView::last_seen);
+    std::vector<NatSessionView> views;  // a heap of those used last, the stalest first
+    nat.for_each(nat.capacity(), [&](const NatSessionView& view) {
+        if (views.size() == kSessionsShown) {
+            if (view.last_seen <= views.front().last_seen) {
+                return;
+            }
+            std::ranges::pop_heap(views, std::greater{}, &NatSessionView::last_seen);
+            views.pop_back();
+        }
+        views.push_back(view);
+        std::ranges::push_heap(views, std::greater{}, &NatSessionView::last_seen);
+    });
+    std::ranges::sort_heap(views, std::greater{}, &NatSessionView::last_seen);
     const std::uint32_t now = views.empty() ? 0 : views.front().last_seen;
-    views.resize(std::min(views.size(), kSessionsShown));
     json result = json::array();
     for (const NatSessionView& view : views) {
         result.push_back({{"protocol", protocol_text(view.protocol())},

@@ -31,7 +31,11 @@ protected:
         std::filesystem::remove_all(folder_);
     }
     Result<std::unique_ptr<RpcServer>> listen() {
-        return RpcServer::listen(socket_, [](const json& request) { return rpc_data(request.value("echo", json{})); });
+        return RpcServer::listen(socket_, [this](const json& request) {
+            ++answered_;
+            return rpc_data(request.contains("length") ? json(std::string(request["length"].get<std::size_t>(), 'x'))
+                                                       : request.value("echo", json{}));
+        });
     }
     int connect() {
         const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -65,6 +69,7 @@ protected:
 
     std::filesystem::path folder_, socket_;
     std::unique_ptr<RpcServer> server_;
+    unsigned answered_ = 0;
 };
 
 TEST_F(RpcServerTest, answers_lines_in_order_however_they_are_cut) {
@@ -92,20 +97,25 @@ TEST_F(RpcServerTest, answers_a_client_that_has_closed_its_side) {
     ::close(fd);
 }
 
-TEST_F(RpcServerTest, sends_a_reply_larger_than_the_socket_takes_at_once) {
+TEST_F(RpcServerTest, sends_replies_larger_than_the_socket_takes_and_none_ahead_of_its_client) {
+    constexpr unsigned kRequests = 40;
+    constexpr std::size_t kLength = 1'000'000, kReply = kLength + 22;
     const int fd = connect();
-    const std::string big(40'000, 'x');
-    std::string requests;
-    for (int i = 0; i < 40; ++i) {
-        requests = "{\"echo\":\"" + big + "\"}\n";
-        send(fd, requests);
+    for (unsigned i = 0; i < kRequests; ++i) {
+        send(fd, "{\"length\":1000000}\n");
         run();
     }
+    EXPECT_EQ(answered_, 1u);
+    const int other = connect();
+    send(other, "{\"echo\":6}\n");
+    EXPECT_EQ(receive(other), "{\"data\":6,\"ok\":true}\n");
+    ::close(other);
     std::size_t total = 0;
-    for (int i = 0; i < 1000 && total < 40 * (big.size() + 22); ++i) {
+    for (int i = 0; i < 10000 && total < kRequests * kReply; ++i) {
         total += receive(fd).size();
     }
-    EXPECT_EQ(total, 40 * (big.size() + 22));
+    EXPECT_EQ(total, kRequests * kReply);
+    EXPECT_EQ(answered_, kRequests + 1);
     ::close(fd);
 }
 
