@@ -23,8 +23,11 @@ int refuse(const std::vector<twinspan::ConfigError>& errors) {
     return kRefused;
 }
 
-// Blocked here, before any thread exists, so that only the loop's signalfd sees them.
-void block_signals() {
+// Before any thread exists, so that only the loop's signalfd sees those that end us. A terminal that closes, a log that
+// nobody reads any more and a habitual `kill -HUP` must not stop traffic: there is nothing to reload.
+void prepare_signals() {
+    std::signal(SIGHUP, SIG_IGN);
+    std::signal(SIGPIPE, SIG_IGN);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -41,7 +44,7 @@ int run(const std::string& file) {
     if (!sa_files) {
         return refuse(sa_files.error());
     }
-    block_signals();
+    prepare_signals();
     twinspan::start_log();
     auto daemon = twinspan::Daemon::start(std::move(*config), std::move(*sa_files));
     if (!daemon) {
@@ -56,7 +59,7 @@ int run(const std::string& file) {
 }
 
 int parse_and_run(int argc, char** argv) {
-    CLI::App app{"Edge data plane for paired private links.", "twinspand"};
+    CLI::App app{"Data plane for both links of an ExpressRoute circuit.", "twinspand"};
     std::string config_file;
     std::string check_file;
     auto* config = app.add_option("--config", config_file, "Run with this configuration file");
