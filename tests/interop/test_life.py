@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import CONFIG, KEYS, TWINSPAND, Daemon, Site, eventually, write_config
+from harness import CONFIG, KEYS, TWINSPAND, Daemon, Namespace, Site, eventually, write_config
 from packets import *
 
 NETDEVS = {"lan", "prv-pri", "prv-sec", "pub-pri", "pub-sec", "msft-pri", "msft-sec", "azure-0", "azure-1"}
@@ -68,6 +68,31 @@ def test_an_orderly_end_under_load(fresh):
     fresh.lan.send(*frames)
     assert fresh.daemon.process.wait(10) == 0
     assert remains(fresh) == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGPIPE])
+def test_a_closed_terminal_or_log_ends_nothing(fresh, number):
+    fresh.start()
+    fresh.daemon.process.send_signal(number)
+    assert sealed(fresh, 3)
+    assert fresh.daemon.ask({"command": "ping"})["ok"]
+
+
+def test_a_port_whose_netdev_is_removed_stays_down(tmp_path):
+    """AF_PACKET says that its link is up whatever happens."""
+    namespace = Namespace(f"twi-{os.getpid()}-gone")
+    site = Site(namespace, tmp_path, namespace.name)
+    try:
+        site.start()
+        namespace.ip("link delete secondary0")
+        eventually(lambda: site.daemon.named("ports")["secondary"]["link"] == "down")
+        time.sleep(0.1)  # some of the ticks at which control asks DPDK about links
+        assert site.daemon.named("ports")["secondary"]["link"] == "down"
+        assert {t["state"] for t in site.daemon.show("tunnels") if t["link"] == "secondary"} == {"down"}
+        assert site.daemon.named("ports")["primary"]["link"] == "up"
+    finally:
+        site.end()
+        namespace.remove()
 
 
 def test_the_socket_is_for_root_only(fresh):
