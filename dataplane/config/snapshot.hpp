@@ -168,6 +168,19 @@ struct Snapshot {
     bool allows(Zone from, Zone to) const noexcept {
         return (may_send[static_cast<std::size_t>(from)] >> static_cast<unsigned>(to) & 1u) != 0;
     }
+
+    // One lookup, for what is rare; bursts look up in bulk.
+    RouteResult route_to(be32 address) const noexcept {
+        const std::uint32_t host = address.host();
+        std::uint64_t found = 0;
+        fib4.bulk(fib4.table, &host, &found, 1);
+        return RouteResult::from_raw(static_cast<std::uint32_t>(found));
+    }
+    RouteResult route_to(const Ipv6Address& address) const noexcept {
+        std::uint64_t found = 0;
+        fib6.bulk(fib6.table, &address, &found, 1);
+        return RouteResult::from_raw(static_cast<std::uint32_t>(found));
+    }
 };
 
 }  // namespace twinspan

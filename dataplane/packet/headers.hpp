@@ -18,6 +18,12 @@ inline constexpr be16 kEtherTypeVlan = to_be16(0x8100);
 inline constexpr be16 kEtherTypeQinQ = to_be16(0x88a8);
 inline constexpr be16 kEtherTypeIpv6 = to_be16(0x86dd);
 
+// What Linux's daemons on a TAP exchange besides IP: ARP, LLDP, 802.1X, slow protocols, LLC.
+constexpr bool is_link_control(be16 type) noexcept {
+    const std::uint16_t t = type.host();
+    return type == kEtherTypeArp || t == 0x88cc || t == 0x888e || t == 0x8809 || t < 0x0600;
+}
+
 struct [[gnu::packed]] EthernetHeader {
     MacAddress dst;
     MacAddress src;

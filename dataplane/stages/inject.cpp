@@ -2,30 +2,42 @@
 
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/parse_ip.hpp"
+#include "dataplane/stages/forward_policy.hpp"
 
 #include <cstring>
 
 namespace twinspan {
 namespace {
 
-bool is_tagged(rte_mbuf& m) noexcept {
-    const be16 type = header_at<EthernetHeader>(m, 0).type;
-    return type == kEtherTypeVlan || type == kEtherTypeQinQ;
+// Linux's routes are not ours: it knows neither `encrypt:` nor the pools. Under the one nothing leaves in clear, and
+// past the others it may send only as itself; what it merely forwards would go out untranslated.
+template <class Header>
+Verdict may_leave(const Snapshot& config, const Leg& leg, rte_mbuf& m) noexcept {
+    if (m.data_len < sizeof(EthernetHeader) + sizeof(Header)) {
+        return Drop::inject_bad_packet;
+    }
+    const auto& ip = header_at<Header>(m, sizeof(EthernetHeader));
+    if (config.route_to(ip.dst).must_encrypt()) {
+        return Drop::encrypt_required;
+    }
+    if (carries_public_addresses_only(leg.zone) && ip.src != decltype(ip.src){} &&
+        config.route_to(ip.src).kind() != RouteKind::local) {
+        return Drop::policy_denied;
+    }
+    return Verdict::keep();
 }
 
-bool is_under_encrypt(const Snapshot& config, rte_mbuf& m) noexcept {
+// A TAP stands for one leg: its tags are put on here, and what Linux tags itself could be another leg's. What is
+// neither IP nor control of the link could hide IP from the guard.
+Verdict may_leave(const Snapshot& config, const Leg& leg, rte_mbuf& m) noexcept {
     const be16 type = header_at<EthernetHeader>(m, 0).type;
-    std::uint64_t found = 0;
-    if (type == kEtherTypeIpv4 && m.data_len >= sizeof(EthernetHeader) + sizeof(Ipv4Header)) {
-        const std::uint32_t dst = header_at<Ipv4Header>(m, sizeof(EthernetHeader)).dst.host();
-        config.fib4.bulk(config.fib4.table, &dst, &found, 1);
-    } else if (type == kEtherTypeIpv6 && m.data_len >= sizeof(EthernetHeader) + sizeof(Ipv6Header)) {
-        const Ipv6Address dst = header_at<Ipv6Header>(m, sizeof(EthernetHeader)).dst;
-        config.fib6.bulk(config.fib6.table, &dst, &found, 1);
-    } else {
-        return false;
+    if (type == kEtherTypeIpv4) {
+        return may_leave<Ipv4Header>(config, leg, m);
     }
-    return RouteResult::from_raw(static_cast<std::uint32_t>(found)).must_encrypt();
+    if (type == kEtherTypeIpv6) {
+        return may_leave<Ipv6Header>(config, leg, m);
+    }
+    return is_link_control(type) ? Verdict::keep() : Verdict{Drop::inject_bad_packet};
 }
 
 bool push_tags(rte_mbuf& m, const Leg& leg) noexcept {
@@ -44,8 +56,7 @@ bool push_tags(rte_mbuf& m, const Leg& leg) noexcept {
 void InjectFrame::process(Context& ctx, Batch& batch) noexcept {
     const Snapshot& config = *ctx.config;
     batch.for_each(ctx, [&](rte_mbuf& m) noexcept -> Verdict {
-        // A TAP stands for one leg: its tags are put on here, and what Linux tags itself could be another leg's.
-        if (m.data_len < sizeof(EthernetHeader) || is_tagged(m)) {
+        if (m.data_len < sizeof(EthernetHeader)) {
             return Drop::inject_bad_packet;
         }
         const std::uint16_t index = config.netdevs[meta(m).netdev].index;
@@ -53,8 +64,8 @@ void InjectFrame::process(Context& ctx, Batch& batch) noexcept {
         if (!leg.up) {
             return Drop::link_down;
         }
-        if (is_under_encrypt(config, m)) {
-            return Drop::encrypt_required;
+        if (const Verdict verdict = may_leave(config, leg, m); !verdict.kept()) {
+            return verdict;
         }
         if (!push_tags(m, leg)) {
             return Drop::no_headroom;

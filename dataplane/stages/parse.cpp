@@ -66,12 +66,6 @@ LinkLayer find_leg(const Snapshot& config, const PortLegs& port, rte_mbuf& m) no
     return l2;
 }
 
-// What Linux's daemons on a TAP want to see besides IP: ARP, LLDP, 802.1X, slow protocols, LLC.
-constexpr bool is_control(be16 type) noexcept {
-    const std::uint16_t t = type.host();
-    return t == 0x0806 || t == 0x88cc || t == 0x888e || t == 0x8809 || t < 0x0600;
-}
-
 Verdict parse(Context& ctx, CountedRun& leg_rx, rte_mbuf& m) noexcept {
     if (m.data_len < sizeof(EthernetHeader) || m.port >= ctx.config->ports.size()) [[unlikely]] {
         return Drop::malformed_frame;
@@ -101,7 +95,7 @@ Verdict parse(Context& ctx, CountedRun& leg_rx, rte_mbuf& m) noexcept {
     }
     pm.ip = IpVersion::none;
     pm.protocol = 0;
-    return is_control(l2.type) ? Verdict::keep() : Verdict{Drop::unknown_ethertype};
+    return is_link_control(l2.type) ? Verdict::keep() : Verdict{Drop::unknown_ethertype};
 }
 
 }  // namespace

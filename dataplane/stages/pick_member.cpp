@@ -2,6 +2,7 @@
 
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/flow_hash.hpp"
+#include "dataplane/stages/forward_policy.hpp"
 
 namespace twinspan {
 namespace {
@@ -26,21 +27,13 @@ Verdict pick(const Snapshot& config, rte_mbuf& m) noexcept {
     if (route.must_encrypt() && egress.kind != EgressKind::tunnel) [[unlikely]] {
         return Drop::encrypt_required;
     }
-    if (!config.allows(pm.zone, egress.zone)) [[unlikely]] {
-        return denied(pm.zone);
-    }
     if (egress.kind == EgressKind::tunnel) {
         pm.tunnel = egress.tunnel;  // else it stays the one the packet came from: Glean shows it to Linux there
     }
-    return Verdict::keep();
+    return may_send(config, m, pm, egress.zone);
 }
 
 }  // namespace
-
-Drop denied(Zone from) noexcept {
-    const bool outside = from == Zone::microsoft_peering || from == Zone::public_peering || from == Zone::internet;
-    return outside ? Drop::unsolicited : Drop::policy_denied;
-}
 
 void PickMember::process(Context& ctx, Batch& batch) noexcept {
     const Snapshot& config = *ctx.config;

@@ -15,7 +15,4 @@ public:
     void process(Context& ctx, Batch& batch) noexcept;
 };
 
-// Why `from` may not send to `to`, by name: sessions that Microsoft's side starts have their own.
-Drop denied(Zone from) noexcept;
-
 }  // namespace twinspan

@@ -2,7 +2,7 @@
 
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/icmp_error.hpp"
-#include "dataplane/stages/pick_member.hpp"
+#include "dataplane/stages/forward_policy.hpp"
 
 #include <cstring>
 
@@ -57,11 +57,8 @@ void punt(Context& ctx, rte_mbuf& m) noexcept {
     ctx.punted.push(&m);
 }
 
-constexpr bool carries_public_addresses_only(Zone zone) noexcept {
-    return zone == Zone::microsoft_peering || zone == Zone::public_peering;
-}
-
-Verdict may_glean(const Snapshot& config, const PacketMeta& pm) noexcept {
+Verdict may_glean(const Snapshot& config, rte_mbuf& m) noexcept {
+    const PacketMeta& pm = meta(m);
     const RouteResult route = RouteResult::from_raw(pm.route);
     if (route.kind() == RouteKind::connected && route.index() >= config.legs.size()) [[unlikely]] {
         return Drop::no_route;  // a route younger than this loop's snapshot
@@ -71,13 +68,11 @@ Verdict may_glean(const Snapshot& config, const PacketMeta& pm) noexcept {
     if (route.must_encrypt()) {
         return Drop::encrypt_required;
     }
-    if (!config.allows(pm.zone, to)) {
-        return denied(pm.zone);
-    }
-    if (pm.zone != Zone::self && carries_public_addresses_only(to)) {
+    const Verdict verdict = may_send(config, m, pm, to);
+    if (verdict.kept() && pm.zone != Zone::self && carries_public_addresses_only(to)) {
         return Drop::neighbour_unresolved;
     }
-    return Verdict::keep();
+    return verdict;
 }
 
 }  // namespace
@@ -90,7 +85,7 @@ void Punt::process(Context& ctx, Batch& batch) noexcept {
 }
 
 void Glean::process(Context& ctx, Batch& batch) noexcept {
-    batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept { return may_glean(*ctx.config, meta(m)); });
+    batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept { return may_glean(*ctx.config, m); });
     punt_.process(ctx, batch);
 }
 
@@ -105,7 +100,7 @@ void DropRoute::process(Context& ctx, Batch& batch) noexcept {
     for (rte_mbuf* m : batch) {
         const Drop reason = RouteResult::from_raw(meta(*m).route).reason();
         // RFC 1812 section 5.2.7.1: no route is told to the sender, but not to the outside.
-        if (reason == Drop::no_route && denied(meta(*m).zone) == Drop::policy_denied) {
+        if (reason == Drop::no_route && !is_outside(meta(*m).zone)) {
             end_with_icmp(ctx, *m, reason, IcmpError::unreachable);
         } else {
             ctx.drop(m, reason);

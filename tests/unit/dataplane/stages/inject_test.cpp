@@ -87,9 +87,43 @@ TEST_F(InjectTest, LegDown) {
     expect_drop(on(kMsftPriTap, frame(to("203.0.113.2"))), Drop::link_down);
 }
 TEST_F(InjectTest, ShorterThanAHeader) { expect_drop(on(kMsftPriTap, Bytes(13)), Drop::inject_bad_packet); }
-TEST_F(InjectTest, AHeaderAlone) {
-    const Bytes bare = frame({});
-    expect_sent(on(kLanTap, bare), kLanPort, kLan, bare);
+TEST_F(InjectTest, TooShortToJudge) {
+    for (const auto& [dst, bytes] : {std::pair{"10.10.0.10", 14}, std::pair{"10.10.0.10", 14 + 19},
+                                     std::pair{"fd10:10::9", 14}, std::pair{"fd10:10::9", 14 + 39}}) {
+        clear_lists();
+        Bytes cut = frame(to(dst));
+        cut.resize(static_cast<std::size_t>(bytes));
+        run(stage, {&on(kLanTap, cut)});
+        EXPECT_TRUE(ctx.transmit[kLanPort].empty()) << dst << " " << bytes;
+    }
+    EXPECT_EQ(drops(Drop::inject_bad_packet), 4u);
+}
+TEST_F(InjectTest, WhatCouldHideIpIsNotSent) {
+    Bytes mpls = frame(to("10.20.0.9"));
+    mpls[12] = 0x88;
+    mpls[13] = 0x47;
+    expect_drop(on(kMsftPriTap, mpls), Drop::inject_bad_packet);
+}
+// What Linux forwards has another's source; NAT never saw it.
+TEST_F(InjectTest, OnlyOurOwnLeaveUntranslated) {
+    for (const auto& [netdev, src, dst] :
+         {std::tuple{kMsftPriTap, "10.10.0.10", "13.107.6.1"}, std::tuple{kPubSecTap, "10.10.0.10", "192.0.2.6"},
+          std::tuple{kMsftPriTap, "fd10:10::10", "2001:db8::1"}}) {
+        clear_lists();
+        run(stage, {&on(netdev, frame(test::udp_packet({.src = src, .dst = dst})))});
+        EXPECT_TRUE(ctx.transmit[kPriPort].empty() && ctx.transmit[kSecPort].empty()) << src;
+    }
+    EXPECT_EQ(drops(Drop::policy_denied), 3u);
+    EXPECT_EQ(all_drops(), 3u);
+}
+TEST_F(InjectTest, ForwardedToTheLanIsFine) {
+    const Bytes forwarded = frame(test::udp_packet({.src = "10.30.0.1", .dst = "10.10.0.10"}));
+    expect_sent(on(kLanTap, forwarded), kLanPort, kLan, forwarded);
+}
+TEST_F(InjectTest, BeforeTheFirstAddress) {
+    const Bytes solicitation = frame(test::udp_packet({.src = "::", .dst = "ff02::1:ff00:1"}));
+    run(stage, {&on(kMsftPriTap, solicitation)});
+    EXPECT_EQ(ctx.transmit[kPriPort].size(), 1);
 }
 TEST_F(InjectTest, NoHeadroom) {
     TestPacket& p = on(kMsftPriTap, frame(to("203.0.113.2")));

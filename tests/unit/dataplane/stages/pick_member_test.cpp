@@ -95,6 +95,56 @@ TEST_F(PickMemberTest, InsideZonesAreDeniedByAnotherName) {
     expect_drop(routed(to(kTunnel0Only), Zone::tunnel), Drop::policy_denied);
 }
 
+struct PrivatePeeringTest : PickMemberTest {
+    PrivatePeeringTest() {
+        config.may_send[static_cast<std::size_t>(Zone::private_peering)] =
+            1u << static_cast<unsigned>(Zone::lan) | 1u << static_cast<unsigned>(Zone::tunnel);
+    }
+};
+TEST_F(PrivatePeeringTest, WhatShouldHaveComeThroughATunnelDoesNotPassInClear) {
+    for (const auto& [src, dst] : {std::pair{"10.20.0.9", "10.10.0.10"}, std::pair{"10.23.0.9", "10.10.0.10"},
+                                   std::pair{"fd10:20::9", "fd10:10::10"}}) {
+        clear_lists();
+        run(stage, {&routed(to(kLanHost), Zone::private_peering, {.src = src, .dst = dst})});
+        EXPECT_TRUE(batch.empty()) << src;
+    }
+    EXPECT_EQ(drops(Drop::encrypt_required), 3u);
+    EXPECT_EQ(all_drops(), 3u);
+}
+TEST_F(PrivatePeeringTest, WhatNeedsNoTunnelPasses) {
+    TestPacket& p = routed(to(kLanHost), Zone::private_peering, {.src = "10.30.0.9", .dst = "10.10.0.10"});
+    run(stage, {&p});
+    expect_kept(p);
+}
+TEST_F(PrivatePeeringTest, TheSameSourceOutOfATunnelPasses) {
+    TestPacket& p = routed(to(kLanHost), Zone::tunnel, {.src = "10.20.0.9", .dst = "10.10.0.10"});
+    run(stage, {&p});
+    expect_kept(p);
+}
+
+TEST_F(PickMemberTest, MartiansStay) {
+    const char* const martians[] = {"0.0.0.0",   "0.255.255.255",   "127.0.0.1", "127.255.255.255",
+                                    "224.0.0.1", "255.255.255.255", "::",        "::1",
+                                    "fe80::1",   "febf::1",         "ff02::1"};
+    for (const char* src : martians) {
+        clear_lists();
+        const bool v6 = std::string{src}.contains(':');
+        run(stage, {&routed(to(kLanHost), Zone::lan, {.src = src, .dst = v6 ? "fd10:10::10" : "10.10.0.10"})});
+        EXPECT_TRUE(batch.empty()) << src;
+    }
+    EXPECT_EQ(drops(Drop::martian_source), std::size(martians));
+    EXPECT_EQ(all_drops(), std::size(martians));
+}
+TEST_F(PickMemberTest, TheirNeighboursGo) {
+    for (const char* src : {"1.0.0.0", "126.255.255.255", "128.0.0.0", "223.255.255.255", "::2", "1::", "fe7f::1",
+                            "fec0::1", "feff::1"}) {
+        const bool v6 = std::string{src}.contains(':');
+        TestPacket& p = routed(to(kLanHost), Zone::lan, {.src = src, .dst = v6 ? "fd10:10::10" : "10.10.0.10"});
+        run(stage, {&p});
+        expect_kept(p);
+    }
+}
+
 TEST_F(PickMemberTest, PolicyIsAskedForEveryPairOfZones) {
     config.may_send = {};
     for (std::size_t from = 0; from < kZoneCount; ++from) {

@@ -196,6 +196,18 @@ TEST_F(PuntTest, GleanObeysPolicy) {
     }
     EXPECT_EQ(all_drops(), std::size(rows));
 }
+TEST_F(PuntTest, GleanObeysTheRulesForSources) {
+    config.may_send[static_cast<std::size_t>(Zone::private_peering)] = 1u << static_cast<unsigned>(Zone::lan);
+    for (const auto& [src, zone] : {std::pair{"10.20.0.9", Zone::private_peering}, std::pair{"127.0.0.1", Zone::lan}}) {
+        clear_lists();
+        TestPacket& p = parsed(test::udp_packet({.src = src, .dst = "10.10.0.99"}), zone);
+        p.meta().route = RouteResult{RouteKind::connected, kLan}.raw();
+        run(glean, {&p});
+        EXPECT_EQ(all(ctx.dropped), Packets{&p.mbuf});
+    }
+    EXPECT_EQ(drops(Drop::encrypt_required), 1u);
+    EXPECT_EQ(drops(Drop::martian_source), 1u);
+}
 TEST_F(PuntTest, GleanOfOurOwnErrorsNeedsNoNat) {
     TestPacket& p = routed("203.0.113.2", {RouteKind::connected, kMsftPri}, Zone::self);
     run(glean, {&p});
