@@ -27,7 +27,7 @@ struct IpAddress {
 
     static IpAddress from(be32 v4) noexcept {
         IpAddress a;
-        std::memcpy(a.bytes.data(), &v4.raw, sizeof v4.raw);
+        std::memcpy(a.bytes.data(), &v4, sizeof v4);
         return a;
     }
     static constexpr IpAddress from(const Ipv6Address& v6) noexcept { return {IpFamily::v6, v6}; }
@@ -37,7 +37,7 @@ struct IpAddress {
     constexpr bool is_v4() const noexcept { return family == IpFamily::v4; }
     be32 v4() const noexcept {
         be32 value;
-        std::memcpy(&value.raw, bytes.data(), sizeof value.raw);
+        std::memcpy(&value, bytes.data(), sizeof value);
         return value;
     }
     constexpr const Ipv6Address& v6() const noexcept { return bytes; }
