@@ -43,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
     def _start(self, status, length):
         self.send_response_only(status)
         self.send_header("Content-Length", str(length))
+        if self.close_connection:
+            self.send_header("Connection", "close")  # or the client tries to use it again
         self.end_headers()
 
     def _send_bytes(self, count, status=200):

@@ -1,0 +1,70 @@
+"""scripts/bench --quick: the report is complete, and the path costs no more than it may."""
+
+import json
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+REPORT = ROOT / "build" / "bench" / "report.json"
+HUGEPAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+FREE = HUGEPAGES.with_name("free_hugepages")
+NEEDED = 256
+PATHS = ("forward", "nat_out", "nat_in", "esp_out", "esp_in")
+SIZES = ("64", "512", "1420", "imix")
+SETTINGS = ("one", "many")
+# The bare cipher call's multiple that esp_out may cost, setting `one`; TSC cycles for plain forwarding.
+ESP_OUT_AT_MOST = {"64": 4.5, "1420": 1.7}
+FORWARD_64_AT_MOST = 80
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([str(ROOT / "scripts" / "bench"), *arguments], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def hugepages():
+    """As many as the benchmark needs, and after it as many as there were."""
+    if os.geteuid() != 0:
+        pytest.fail("hugepages need root")
+    before = int(HUGEPAGES.read_text())
+    HUGEPAGES.write_text(str(before + NEEDED - min(NEEDED, int(FREE.read_text()))))
+    if int(FREE.read_text()) < NEEDED:
+        HUGEPAGES.write_text(str(before))
+        pytest.fail(f"this machine has no {NEEDED} hugepages to give")
+    yield
+    HUGEPAGES.write_text(str(before))
+
+
+def test_without_hugepages_it_refuses_and_says_how_to_get_them():
+    before = int(HUGEPAGES.read_text())
+    HUGEPAGES.write_text("0")
+    try:
+        done = bench("--quick")
+    finally:
+        HUGEPAGES.write_text(str(before))
+    assert done.returncode != 0
+    assert "/proc/sys/vm/nr_hugepages" in done.stderr
+
+
+def test_the_report_is_complete_and_within_the_targets(hugepages):
+    started = time.monotonic()
+    done = bench("--quick")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert time.monotonic() - started < 60
+    rows = {(r["name"], r["setting"], r["size"]): r for r in json.loads(REPORT.read_text())["results"]}
+    assert rows.keys() == {(path, setting, size) for path in PATHS for setting in SETTINGS for size in SIZES}
+    for (path, _, _), row in rows.items():
+        assert 0 < row["cycles_per_packet"] < row["loop_cycles_per_packet"]
+        assert row["gbps_per_core"] > 0
+        if path.startswith("esp"):
+            assert row["raw_cycles_per_packet"] > 0
+            assert row["ratio_to_raw"] == pytest.approx(row["cycles_per_packet"] / row["raw_cycles_per_packet"])
+    for size, most in ESP_OUT_AT_MOST.items():
+        assert rows["esp_out", "one", size]["ratio_to_raw"] <= most
+    assert rows["forward", "one", "64"]["cycles_per_packet"] <= FORWARD_64_AT_MOST
+    assert "| forward | 64 |" in REPORT.with_suffix(".md").read_text()
+    assert REPORT.with_suffix(".svg").read_text().startswith("<svg")
