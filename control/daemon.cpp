@@ -2,6 +2,7 @@
 #include "control/daemon.hpp"
 
 #include "control/daemon_tables.hpp"
+#include "control/descriptor.hpp"
 #include "control/log.hpp"
 
 #include <sys/epoll.h>
@@ -23,22 +24,6 @@ constexpr std::chrono::milliseconds kTick{10};  // also the longest that a chang
 constexpr std::uint64_t kTopUpTicks = 10;  // 100 ms
 constexpr std::uint64_t kResolveTicks = 100;  // 1 s, as Linux repeats its own requests
 constexpr std::uint64_t kRefreshTicks = 3000;  // 30 s, as Linux' base_reachable_time
-
-class Descriptor {
-public:
-    explicit Descriptor(int fd) noexcept : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            ::close(fd_);
-        }
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const noexcept { return fd_; }
-
-private:
-    int fd_;
-};
 
 int make_timer() {
     const int fd = ::timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);

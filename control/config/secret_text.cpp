@@ -1,6 +1,7 @@
 #include "control/config/secret_text.hpp"
 
 #include "control/config/scalar.hpp"
+#include "control/descriptor.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -18,22 +19,6 @@ namespace {
 
 constexpr std::size_t kShortestSecret = 16;
 constexpr off_t kLargestFileBytes = 64 * 1024;
-
-class Descriptor {
-public:
-    explicit Descriptor(int fd) noexcept : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            close(fd_);
-        }
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const noexcept { return fd_; }
-
-private:
-    int fd_;
-};
 
 std::string what_is_wrong(const struct stat& info) {
     if (!S_ISREG(info.st_mode)) {

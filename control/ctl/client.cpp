@@ -1,9 +1,10 @@
 #include "control/ctl/client.hpp"
 
+#include "control/descriptor.hpp"
+
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/un.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -20,22 +21,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kLargestReplyBytes = std::size_t{256} << 20;
-
-class Connection {
-public:
-    explicit Connection(int fd) noexcept : fd_(fd) {}
-    ~Connection() {
-        if (fd_ >= 0) {
-            close(fd_);
-        }
-    }
-    Connection(const Connection&) = delete;
-    Connection& operator=(const Connection&) = delete;
-    int fd() const noexcept { return fd_; }
-
-private:
-    int fd_;
-};
 
 std::unexpected<Error> failed(const std::filesystem::path& socket, const std::string& reason) {
     return std::unexpected(Error{socket.string() + ": " + reason});
@@ -123,14 +108,14 @@ Result<std::filesystem::path> find_socket(const std::filesystem::path& folder, c
 }
 
 Result<json> call(const std::filesystem::path& socket_path, const json& request, std::chrono::seconds timeout) {
-    const Connection connection{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (const auto connected = connect_to(connection.fd(), socket_path, timeout); !connected) {
+    const Descriptor connection{socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
+    if (const auto connected = connect_to(connection.get(), socket_path, timeout); !connected) {
         return std::unexpected(connected.error());
     }
-    if (const auto sent = send_line(connection.fd(), socket_path, request.dump()); !sent) {
+    if (const auto sent = send_line(connection.get(), socket_path, request.dump()); !sent) {
         return std::unexpected(sent.error());
     }
-    const auto line = receive_line(connection.fd(), socket_path);
+    const auto line = receive_line(connection.get(), socket_path);
     if (!line) {
         return std::unexpected(line.error());
     }
