@@ -26,14 +26,14 @@ struct Row {
     double loop_cycles_per_packet;     // generator, loop and null port included
     double empty_cycles_per_packet;    // what was subtracted
     double spread;                     // of the loop's samples: between the quartiles, over the median
-    double raw_cycles_per_packet = 0;  // ESP: the bare IPsec-MB call over as many bytes
+    double raw_cycles_per_packet = 0;  // ESP: the bare IPsec-MB call over the bytes that it seals
 };
 
 // Fails when a packet of the run did not come out as it should.
 Result<Row> measure(Site& site, Path path, const Setting& setting, const SizePattern& sizes, rte_mempool* pool,
                     Engine& engine, const Effort& effort);
 
-// The bare library call, hot buffers: sealing (or opening) each size of the pattern in turn.
+// The bare library call, hot buffers: sealing (or opening) what ESP seals of each frame of the pattern in turn.
 Result<double> measure_raw(const SizePattern& sizes, bool open, Engine& engine, const Effort& effort);
 
 }  // namespace twinspan::bench
