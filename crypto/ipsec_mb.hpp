@@ -34,11 +34,6 @@ public:
     GcmKey& operator=(GcmKey&&) noexcept = default;
 
     Suite suite() const noexcept { return suite_; }
-    void prefetch() const noexcept {
-        for (std::size_t line = 0; line < 4 * 64; line += 64) {
-            __builtin_prefetch(schedule_.data() + line);
-        }
-    }
 
 private:
     friend class Engine;

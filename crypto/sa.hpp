@@ -26,24 +26,6 @@ struct SaConfig {
     SequenceWidth width = SequenceWidth::bits32;
 };
 
-// Several workers may add: once per burst, not once per packet.
-class SaCounters {
-public:
-    void add(std::uint64_t packets, std::uint64_t bytes) noexcept {
-        packets_.fetch_add(packets, std::memory_order_relaxed);
-        bytes_.fetch_add(bytes, std::memory_order_relaxed);
-    }
-    void add_failures(std::uint64_t n) noexcept { failures_.fetch_add(n, std::memory_order_relaxed); }
-    std::uint64_t packets() const noexcept { return packets_.load(std::memory_order_relaxed); }
-    std::uint64_t bytes() const noexcept { return bytes_.load(std::memory_order_relaxed); }
-    std::uint64_t failures() const noexcept { return failures_.load(std::memory_order_relaxed); }
-
-private:
-    std::atomic<std::uint64_t> packets_{0};
-    std::atomic<std::uint64_t> bytes_{0};
-    std::atomic<std::uint64_t> failures_{0};
-};
-
 enum class SequenceRefusal : std::uint8_t {
     none,
     reservation_used_up,  // control must reserve more on stable storage first
@@ -71,12 +53,6 @@ public:
     std::size_t seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t payload_len,
                               std::uint8_t next_header) noexcept;
 
-    void prefetch() const noexcept {
-        __builtin_prefetch(this);
-        __builtin_prefetch(&next_seq_, 1);
-    }
-    void prefetch_key() const noexcept { key_.prefetch(); }
-
     // Control, after stable storage covers them: numbers below `limit` may be used. Never lowers; capped by the width.
     void raise_limit(std::uint64_t limit) noexcept;
     // Control, for an SA that no worker uses any more, or none may from now on.
@@ -91,8 +67,6 @@ public:
     std::uint32_t spi() const noexcept { return __builtin_bswap32(spi_be_); }
     Suite suite() const noexcept { return key_.suite(); }
     SequenceWidth width() const noexcept { return width_; }
-    SaCounters& counters() noexcept { return counters_; }
-    const SaCounters& counters() const noexcept { return counters_; }
 
 private:
     OutboundSa(GcmKey key, const SaConfig& config, std::uint64_t first) noexcept;
@@ -108,7 +82,6 @@ private:
 
     alignas(64) std::atomic<std::uint64_t> next_seq_;  // workers: add
     std::atomic<std::uint64_t> limit_{0};  // control: raises
-    SaCounters counters_;  // workers: add, once per burst
 };
 
 enum class OpenStatus : std::uint8_t { ok, bad_length, auth_failed, bad_padding };
@@ -142,13 +115,10 @@ public:
         __builtin_prefetch(this);
         __builtin_prefetch(&replay_);
     }
-    void prefetch_key() const noexcept { key_.prefetch(); }
 
     std::uint32_t spi() const noexcept { return __builtin_bswap32(spi_be_); }
     Suite suite() const noexcept { return key_.suite(); }
     SequenceWidth width() const noexcept { return width_; }
-    SaCounters& counters() noexcept { return counters_; }
-    const SaCounters& counters() const noexcept { return counters_; }
 
 private:
     InboundSa(GcmKey key, const SaConfig& config, ReplayWindow replay) noexcept;
@@ -160,7 +130,6 @@ private:
     SequenceWidth width_;
 
     alignas(64) ReplayWindow replay_;  // workers
-    SaCounters counters_;  // workers: add, once per burst
 };
 
 static_assert(sizeof(OutboundSa) == 128 && alignof(OutboundSa) == 64);

@@ -104,7 +104,6 @@ public:
             }
         }
     }
-    void prefetch(std::uint32_t spi) const noexcept { __builtin_prefetch(&slots_[slot(spi)]); }
 
 private:
     std::uint32_t slot(std::uint32_t spi) const noexcept { return (spi * 0x9e3779b1u >> 8) & mask_; }

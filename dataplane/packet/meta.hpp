@@ -36,8 +36,6 @@ struct alignas(RTE_CACHE_LINE_SIZE) PacketMeta {
     std::uint16_t netdev;      // Punt: index of the TAP it is for; inject: of the TAP it comes from
     std::uint32_t route;       // Route: a RouteResult
     std::uint32_t flow_hash;   // PickMember: of the five-tuple; same for every packet of a flow
-    std::uint32_t scratch32;   // between the passes of one stage
-    std::uint64_t scratch64;   // between the passes of one stage
 };
 static_assert(sizeof(PacketMeta) == RTE_CACHE_LINE_SIZE && std::is_trivially_copyable_v<PacketMeta>);
 

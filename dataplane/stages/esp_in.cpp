@@ -68,7 +68,6 @@ Verdict open(Context& ctx, const InboundSaEntry& entry, std::uint64_t sequence, 
     const Opened opened =
         entry.sa->open_in_place(*ctx.crypto, sequence, esp, static_cast<std::size_t>(pm.l3_length - pm.l4_offset));
     if (opened.status != OpenStatus::ok) [[unlikely]] {
-        entry.sa->counters().add_failures(1);
         return reason_of(opened.status);
     }
     const Verdict inner = check_inner(opened, esp + kEspPayloadOffset);
@@ -116,7 +115,6 @@ public:
             ++passed;
             batch_.data()[kept_++] = packet[i];
         }
-        entry.sa->counters().add(passed, bytes);
         (*ctx_.counters->tunnel_rx)[entry.tunnel].add(passed, bytes);
     }
     std::uint16_t kept() const noexcept { return kept_; }

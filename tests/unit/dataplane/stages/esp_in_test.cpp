@@ -82,8 +82,6 @@ TEST_F(EspInTest, EverySizeComesBack) {
     EXPECT_EQ(all_drops(), 0u);
     EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), seq);
     EXPECT_EQ((*counters.tunnel_rx)[0].bytes.read(), bytes);
-    EXPECT_EQ(in0->counters().packets(), seq);
-    EXPECT_EQ(in0->counters().bytes(), bytes);
 }
 
 TEST_F(EspInTest, InnerIpv6) {
@@ -110,7 +108,6 @@ TEST_F(EspInTest, AReplayInOneBurst) {
     expect_dropped(again, Drop::esp_replayed);
     EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), 2u);
     EXPECT_EQ((*counters.tunnel_rx)[0].bytes.read(), 121u);
-    EXPECT_EQ(in0->counters().failures(), 0u);
 }
 
 TEST_F(EspInTest, AReplayInALaterBurst) {
@@ -145,7 +142,6 @@ TEST_F(EspInTest, AnyChangedByteFailsAndLeavesTheWindowAlone) {
         EXPECT_TRUE(batch.empty()) << at;
         EXPECT_EQ(drops(Drop::esp_auth_failed), ++failures) << at;
     }
-    EXPECT_EQ(in0->counters().failures(), failures);
     EXPECT_EQ(in0->replay().highest(), 0u);
     clear_lists();
     TestPacket& p = outer(good);
@@ -159,7 +155,6 @@ TEST_F(EspInTest, BadPaddingIsAuthenticSoItsNumberIsUsed) {
     plaintext.insert(plaintext.end(), {1, 9, 2, 4});
     expect_drop(outer(sealed_raw(3, plaintext)), Drop::esp_bad_padding);
     EXPECT_TRUE(seen(3));
-    EXPECT_EQ(in0->counters().failures(), 1u);
 }
 TEST_F(EspInTest, PaddingLongerThanThePacket) {
     expect_drop(outer(sealed_raw(3, {1, 2, 200, 4})), Drop::esp_bad_padding);
@@ -167,7 +162,6 @@ TEST_F(EspInTest, PaddingLongerThanThePacket) {
 TEST_F(EspInTest, DummyPacketsEndSilently) {
     expect_drop(outer(sealed(*peer0, 3, test::filler(40), kNextHeaderDummy)), Drop::esp_dummy);
     EXPECT_TRUE(seen(3));
-    EXPECT_EQ(in0->counters().failures(), 0u);
 }
 TEST_F(EspInTest, ADummyThatIsReplayedIsAReplay) {
     TestPacket& a = outer(sealed(*peer0, 3, test::filler(40), kNextHeaderDummy));
