@@ -14,6 +14,9 @@
 namespace twinspan {
 namespace {
 
+constexpr unsigned kIpv4Bits = 32;
+constexpr unsigned kIpv6Bits = 128;
+
 constexpr std::uint32_t kNoRoute = RouteResult::dropped(Drop::no_route).raw();
 // The libraries empty a second-level table the moment they free it, so a worker that stands between its two loads may
 // read zero. Zero has to be a drop: then the race cannot send a packet anywhere.
@@ -73,7 +76,7 @@ Result<Fib4> Fib4::create(const std::string& name, std::uint32_t max_routes) {
 }
 
 Result<void> Fib4::insert(be32 prefix, unsigned length, RouteResult result) {
-    if (length > RTE_FIB_MAXDEPTH) {
+    if (length > kIpv4Bits) {
         return std::unexpected(Error{"IPv4 prefix length " + std::to_string(length) + " is more than 32"});
     }
     const std::uint32_t address = prefix.host() & mask4(length);
@@ -103,7 +106,7 @@ Result<void> Fib4::insert(be32 prefix, unsigned length, RouteResult result) {
 }
 
 void Fib4::erase(be32 prefix, unsigned length) {
-    if (length > RTE_FIB_MAXDEPTH) {
+    if (length > kIpv4Bits) {
         return;
     }
     if (has_long_prefixes_) {
@@ -130,7 +133,7 @@ Result<Fib6> Fib6::create(const std::string& name, std::uint32_t max_routes) {
 }
 
 Result<void> Fib6::insert(const Ipv6Address& prefix, unsigned length, RouteResult result) {
-    if (length > RTE_FIB6_MAXDEPTH) {
+    if (length > kIpv6Bits) {
         return std::unexpected(Error{"IPv6 prefix length " + std::to_string(length) + " is more than 128"});
     }
     const auto depth = static_cast<std::uint8_t>(length);
@@ -154,7 +157,7 @@ Result<void> Fib6::insert(const Ipv6Address& prefix, unsigned length, RouteResul
 }
 
 void Fib6::erase(const Ipv6Address& prefix, unsigned length) {
-    if (length > RTE_FIB6_MAXDEPTH) {
+    if (length > kIpv6Bits) {
         return;
     }
     grace_.before_taking();
