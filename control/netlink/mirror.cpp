@@ -96,18 +96,6 @@ void Mirror::watch(const std::string& name) {
     }
 }
 
-void Mirror::unwatch(const std::string& name) {
-    if (names_.erase(name) == 0) {
-        return;
-    }
-    if (const LinkEvent* link = state_.link(name)) {
-        LinkEvent gone = *link;
-        gone.deleted = true;
-        watched_.erase(gone.ifindex);
-        apply(std::move(gone));
-    }
-}
-
 Result<void> Mirror::on_readable() {
     eventfd_t wakes = 0;
     eventfd_read(wake_fd_, &wakes);

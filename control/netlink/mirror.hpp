@@ -52,7 +52,6 @@ public:
 
     // Netdevs that matter, by name, existing or to come. Others' links, addresses, neighbours and routes are not kept.
     void watch(const std::string& name);
-    void unwatch(const std::string& name);
 
     // Level-triggered: readable while there is work. Call on_readable then. Error: a socket is lost for good.
     int fd() const noexcept { return epoll_fd_; }

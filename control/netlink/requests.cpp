@@ -178,26 +178,6 @@ Result<void> Requests::resolve(IfIndex ifindex, const IpAddress& neighbour) {
     return ask(request, "asking for " + neighbour.text() + " on interface " + std::to_string(ifindex));
 }
 
-Result<void> Requests::put_neighbour(IfIndex ifindex, const IpAddress& neighbour, const MacAddress& mac) {
-    Builder request(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
-    auto& fixed = request.fixed<ndmsg>();
-    fixed.ndm_family = af(neighbour.family);
-    fixed.ndm_ifindex = static_cast<int>(ifindex);
-    fixed.ndm_state = NUD_PERMANENT;
-    request.address(NDA_DST, neighbour);
-    mnl_attr_put(request.header, NDA_LLADDR, mac.size(), mac.data());
-    return ask(request, "setting neighbour " + neighbour.text());
-}
-
-Result<void> Requests::remove_neighbour(IfIndex ifindex, const IpAddress& neighbour) {
-    Builder request(RTM_DELNEIGH, 0);
-    auto& fixed = request.fixed<ndmsg>();
-    fixed.ndm_family = af(neighbour.family);
-    fixed.ndm_ifindex = static_cast<int>(ifindex);
-    request.address(NDA_DST, neighbour);
-    return ask(request, "removing neighbour " + neighbour.text(), ENOENT);
-}
-
 namespace {
 
 std::uint16_t placement_flags(RoutePlacement placement) noexcept {

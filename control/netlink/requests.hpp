@@ -26,8 +26,6 @@ public:
     Result<void> remove_address(IfIndex ifindex, const IpPrefix& address);
     // NTF_USE: as if Linux itself had a packet for it. The answer comes as a NeighbourEvent.
     Result<void> resolve(IfIndex ifindex, const IpAddress& neighbour);
-    Result<void> put_neighbour(IfIndex ifindex, const IpAddress& neighbour, const MacAddress& mac);  // permanent
-    Result<void> remove_neighbour(IfIndex ifindex, const IpAddress& neighbour);
     // By prefix, table, metric, type, protocol, placement, nexthop_id and nexthops; `deleted` is not looked at.
     Result<void> add_route(const RouteEvent& route);
     Result<void> remove_route(const RouteEvent& route);
