@@ -160,8 +160,9 @@ Result<void> read_group(const Attribute& attribute, std::vector<NexthopMember>& 
     members.clear();
     for (; !bytes.empty(); bytes = bytes.subspan(sizeof(nexthop_grp))) {
         const auto raw = load<nexthop_grp>(bytes);
-        // Since Linux 6.12 the byte after the weight is its high half; older kernels send zero.
-        const std::uint32_t weight = raw.weight | static_cast<std::uint32_t>(raw.resvd1) << 8;
+        // Since Linux 6.12 the byte after the weight is its high half; older kernels send zero, and call it reserved.
+        const auto high = std::to_integer<std::uint32_t>(bytes[offsetof(nexthop_grp, weight) + 1]);
+        const std::uint32_t weight = raw.weight | high << 8;
         members.push_back({raw.id, weight_of(weight)});
     }
     return {};
