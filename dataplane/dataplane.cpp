@@ -192,7 +192,7 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
     publish(std::move(first));
     reclaim();
     std::vector<WorkerSetup> setups(impl.workers.size());
-    for (std::uint16_t w = 0; w < setups.size(); ++w) {
+    for (std::uint16_t w = 0; w < impl.options.workers; ++w) {
         setups[w] = {.index = w,
                      .punt = impl.punt->punt_ring(w),
                      .inject = impl.punt->inject_ring(w),
@@ -215,7 +215,7 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
     impl.started = true;
     impl.punt->start();
     const SignalsBlocked blocked;
-    for (std::uint16_t w = 0; w < setups.size(); ++w) {
+    for (std::uint16_t w = 0; w < impl.options.workers; ++w) {
         WorkerThread& thread = impl.workers[w];
         thread.worker = std::make_unique<Worker<Graph>>(std::move(setups[w]));
         const unsigned cpu = impl.options.cpus.empty() ? RegisteredThread::kAnyCpu : impl.options.cpus[w];

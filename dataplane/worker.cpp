@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::uint64_t kTicksPerSecond = 1000;  // how often the house is kept
 constexpr unsigned kSpinLoops = 32;              // empty loops before the first sleep
-constexpr long kFirstSleep_ns = 10'000;
-constexpr long kLongestSleep_ns = 200'000;
+constexpr long kFirstSleepNs = 10'000;
+constexpr long kLongestSleepNs = 200'000;
 
 }  // namespace
 
@@ -158,7 +158,7 @@ void WorkerCore::idle() noexcept {
         return;
     }
     // Doubles from the first sleep on: the loop after a wake-up is one more empty one.
-    sleep_ns_ = empty_loops_ == kSpinLoops + 1 ? kFirstSleep_ns : std::min(2 * sleep_ns_, kLongestSleep_ns);
+    sleep_ns_ = empty_loops_ == kSpinLoops + 1 ? kFirstSleepNs : std::min(2 * sleep_ns_, kLongestSleepNs);
     setup_.snapshots->offline(setup_.index);
     const timespec time{.tv_sec = 0, .tv_nsec = sleep_ns_};
     clock_nanosleep(CLOCK_MONOTONIC, 0, &time, nullptr);

@@ -17,8 +17,8 @@ constexpr int kEvents = 64;
 constexpr unsigned kReadsPerNetdev = 64;  // then the others have their turn
 // A worker makes no system call, so it cannot wake this thread: the rings are looked at this often. Control protocols
 // come in small exchanges, so after one the pace is kept up for a while.
-constexpr int kShortWait_us = 100;
-constexpr int kLongWait_us = 1000;
+constexpr int kShortWaitUs = 100;
+constexpr int kLongWaitUs = 1000;
 constexpr unsigned kShortWaits = 1000;
 
 }  // namespace
@@ -94,7 +94,7 @@ void PuntThread::run() {
     while (!stop_.load(std::memory_order_relaxed)) {
         const unsigned work = write_punted() + read_ready(wait_us);
         idle_rounds = work != 0 ? 0 : idle_rounds + 1;
-        wait_us = work != 0 ? 0 : idle_rounds < kShortWaits ? kShortWait_us : kLongWait_us;
+        wait_us = work != 0 ? 0 : idle_rounds < kShortWaits ? kShortWaitUs : kLongWaitUs;
     }
 }
 
