@@ -75,7 +75,8 @@ bool Failover::port_changed(std::size_t port, bool up) {
         return false;
     }
     world_.ports[port].up = up;
-    repair(up ? "is up" : "is down", "port " + world_.config.ports[port].name);
+    repair(up ? spdlog::level::info : spdlog::level::warn,
+           "port " + world_.config.ports[port].name + (up ? " is up" : " is down"));
     return true;
 }
 
@@ -84,16 +85,16 @@ bool Failover::drain(Link link, bool drained) {
         return false;
     }
     world_.drained[link_index(link)] = drained;
-    repair(drained ? "is drained" : "is no longer drained", to_string(link) + " link");
+    repair(spdlog::level::info, to_string(link) + " link is " + (drained ? "drained" : "no longer drained"));
     return true;
 }
 
-void Failover::repair(const char* what, const std::string& which) {
+void Failover::repair(spdlog::level::level_enum level, const std::string& what) {
     const auto began = std::chrono::steady_clock::now();
     publish(assemble(*plan_, link_states(world_), generation_ + 1));
     const auto took = std::chrono::steady_clock::now() - began;
-    spdlog::warn("{} {}: {} groups repaired in {} us", which, what, plan_->groups.groups().size(),
-                 std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+    spdlog::log(level, "{}: {} groups repaired in {} us", what, plan_->groups.groups().size(),
+                std::chrono::duration_cast<std::chrono::microseconds>(took).count());
 }
 
 // The publication comes first; carriers and the log may wait for it.
@@ -110,8 +111,9 @@ void Failover::publish(std::unique_ptr<Snapshot> next) {
     for (std::size_t i = 0; i < before.size(); ++i) {
         if (before[i].up != published->tunnels[i].up) {
             const TunnelState state = tunnel_state(*plan_, link_states(world_), i);
-            spdlog::warn("tunnel {} is {}{}{}", world_.config.tunnels[i].name, published->tunnels[i].up ? "up" : "down",
-                         state == TunnelState::up ? "" : ": ", to_string(state));
+            const bool up = published->tunnels[i].up;
+            spdlog::log(up ? spdlog::level::info : spdlog::level::warn, "tunnel {} is {}{}{}",
+                        world_.config.tunnels[i].name, up ? "up" : "down", up ? "" : ": ", to_string(state));
         }
     }
 }

@@ -7,6 +7,8 @@
 #include "dataplane/base/error.hpp"
 #include "dataplane/config/snapshot.hpp"
 
+#include <spdlog/common.h>
+
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -50,7 +52,7 @@ public:
     std::uint64_t publications() const noexcept { return generation_; }
 
 private:
-    void repair(const char* what, const std::string& which);
+    void repair(spdlog::level::level_enum level, const std::string& what);
     void publish(std::unique_ptr<Snapshot> next);
     void change_routes();
     void log_refusals(const std::vector<RefusedRoute>& before) const;
