@@ -26,8 +26,8 @@ std::uint32_t sum_words(const void* data, unsigned bytes) noexcept {
 SizePattern fixed_size(std::uint16_t bytes) { return {bytes}; }
 SizePattern imix() { return {64, 570, 64, 64, 570, 64, 1420, 64, 570, 64, 64, 570}; }
 
-FlowSource::FlowSource(rte_mempool* pool, std::uint16_t port, const MacAddress& to, std::vector<Flow> flows,
-                       SizePattern sizes)
+FlowSource::FlowSource(rte_mempool* pool, std::uint16_t port, const MacAddress& to, const std::vector<Flow>& flows,
+                       const SizePattern& sizes)
     : pool_(pool), port_(port) {
     for (const std::uint16_t bytes : sizes) {
         Template t{.head = {}, .bytes = bytes};

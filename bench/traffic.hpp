@@ -33,7 +33,8 @@ SizePattern imix();  // 7 : 4 : 1 of 64, 570 and 1420 bytes
 // a patch.
 class FlowSource {
 public:
-    FlowSource(rte_mempool* pool, std::uint16_t port, const MacAddress& to, std::vector<Flow> flows, SizePattern sizes);
+    FlowSource(rte_mempool* pool, std::uint16_t port, const MacAddress& to, const std::vector<Flow>& flows,
+               const SizePattern& sizes);
     RxQueue queue() noexcept { return {.burst = &burst, .arg = this}; }
     std::uint16_t take(rte_mbuf** out, std::uint16_t n) noexcept;
     std::size_t flows() const noexcept { return records_.size(); }

@@ -153,7 +153,8 @@ std::string tunnels(const json& data) {
     constexpr Column kReasons[] = {{"tunnel", "name"}, {"not up because", "reason"}};
     json down = json::array();
     std::ranges::copy_if(data, std::back_inserter(down), [](const json& row) {
-        return row.contains("reason") && row["reason"].is_string() && row["reason"] != "";
+        return row.contains("reason") && row["reason"].is_string() &&
+               !row["reason"].get_ref<const std::string&>().empty();
     });
     return out + (down.empty() ? "" : '\n' + render(kReasons, down));
 }

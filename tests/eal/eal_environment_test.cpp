@@ -10,6 +10,10 @@
 #include <filesystem>
 #include <optional>
 
+// The AF_XDP driver does not give back what libxdp allocated for its buffers.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() { return "leak:xsk_umem__create"; }
+
 namespace twinspan::testing_eal {
 namespace {
 
