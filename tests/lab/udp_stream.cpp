@@ -28,6 +28,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::uint64_t kNotedGapNs = 8'000'000;
 constexpr std::uint32_t kMagic = 0x54535553;
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr std::uint64_t kTickNs = 1'000'000;
@@ -235,7 +236,7 @@ public:
                 {"reordered", reordered_},
                 {"duplicates", duplicates_},
                 {"longest_gap_ms", to_ms(longest_gap_)},
-                {"longest_gap_from_ns", longest_gap_from_},
+                {"gaps", gaps_},
                 {"longest_delay_ms", to_ms(longest_delay_)},
                 {"source", std::string(address.data()) + ":" + std::to_string(ntohs(source_.sin_port))},
                 {"source_changes", source_changes_},
@@ -245,9 +246,11 @@ public:
 private:
     void note_arrival(const Payload& payload, std::uint64_t now) {
         longest_delay_ = std::max(longest_delay_, now - std::min(now, payload.sent_ns));
-        if (last_arrival_ != 0 && now - last_arrival_ > longest_gap_) {
-            longest_gap_ = now - last_arrival_;
-            longest_gap_from_ = last_arrival_;
+        if (last_arrival_ != 0) {
+            const std::uint64_t gap = now - last_arrival_;
+            longest_gap_ = std::max(longest_gap_, gap);
+            if (gap >= kNotedGapNs)
+                gaps_.push_back({{"from_ns", last_arrival_}, {"ms", to_ms(gap)}});
         }
         last_arrival_ = now;
     }
@@ -288,7 +291,7 @@ private:
     std::uint64_t duplicates_ = 0;
     std::uint64_t last_arrival_ = 0;
     std::uint64_t longest_gap_ = 0;
-    std::uint64_t longest_gap_from_ = 0;
+    json gaps_ = json::array();  // those of at least kNotedGapNs, with the arrival they began at
     std::uint64_t longest_delay_ = 0;
     sockaddr_in source_{};
     std::uint64_t source_changes_ = 0;
