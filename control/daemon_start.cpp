@@ -202,6 +202,7 @@ Result<void> Daemon::bring_up(const NetdevPlan& netdev) {
     }
     netlink::InterfaceSysctls sysctls;
     sysctls.forwarding = true;  // so that a packet that waits for its neighbour makes Linux ask, and sends it on
+    sysctls.link_local = !netdev.target.is_tunnel;  // or Linux would send router solicitations through the tunnel
     sysctls.ipv6 = std::filesystem::exists("/proc/sys/net/ipv6");
     if (const auto set = netlink::set_sysctls(netdev.name, sysctls); !set) {
         spdlog::warn("{}: {}", netdev.name,

@@ -296,7 +296,8 @@ Result<void> set_sysctls(std::string_view interface, const InterfaceSysctls& val
         all.insert(all.end(), {{v6 + "forwarding", values.forwarding},
                                {v6 + "accept_redirects", values.accept_redirects},
                                {v6 + "ignore_routes_with_linkdown", values.ignore_routes_with_linkdown},
-                               {v6 + "accept_ra", values.accept_ra}});
+                               {v6 + "accept_ra", values.accept_ra},
+                               {v6 + "addr_gen_mode", values.link_local ? 0 : 1}});
     }
     for (const auto& [path, value] : all) {
         if (Result<void> written = write_sysctl(path, value); !written) {

@@ -53,6 +53,7 @@ struct InterfaceSysctls {
     int arp_announce = 2;  // ask with an address of the interface
     bool ipv6 = true;  // false: leave net.ipv6 alone
     bool accept_ra = false;
+    bool link_local = true;  // false: no address of Linux's own making, and so no solicitations either
 };
 Result<void> set_sysctls(std::string_view interface, const InterfaceSysctls& values);
 
