@@ -110,8 +110,8 @@ void Site::make_legs(Snapshot& s) const {
     s.legs = {Leg{.port = kInside, .zone = Zone::lan, .mac = kOurMac, .address4 = to_be32(kInsideNet + 1)},
               Leg{.port = kOutside, .zone = outside, .mac = kOurMac, .address4 = to_be32(kTunnelLocal)}};
     s.ports.resize(2);
-    s.ports[kInside] = {.untagged = kInside, .tagged = {}, .qinq = {}, .mac = kOurMac};
-    s.ports[kOutside] = {.untagged = kOutside, .tagged = {}, .qinq = {}, .mac = kOurMac};
+    s.ports[kInside] = {.untagged = kInside, .tagged = {}, .qinq = {}};
+    s.ports[kOutside] = {.untagged = kOutside, .tagged = {}, .qinq = {}};
     NatPool pool;
     pool.addresses = {{to_be32(kPoolFirst), to_be32(kPoolFirst + 15)}};
     pool.address_count = 16;

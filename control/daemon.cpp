@@ -2,8 +2,8 @@
 #include "control/daemon.hpp"
 
 #include "control/daemon_tables.hpp"
-#include "control/descriptor.hpp"
 #include "control/log.hpp"
+#include "dataplane/base/descriptor.hpp"
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>

@@ -10,10 +10,6 @@ namespace twinspan {
 
 namespace {
 
-bool carries_public_addresses_only(Zone zone) {
-    return zone == Zone::public_peering || zone == Zone::microsoft_peering;
-}
-
 bool is_link_local(const Ipv6Address& a) { return a[0] == 0xfe && (a[1] & 0xc0) == 0x80; }
 
 std::string line(SourcePosition at) { return "line " + std::to_string(at.line); }

@@ -1,7 +1,7 @@
 #include "control/config/secret_text.hpp"
 
 #include "control/config/scalar.hpp"
-#include "control/descriptor.hpp"
+#include "dataplane/base/descriptor.hpp"
 
 #include <fcntl.h>
 #include <sys/stat.h>

@@ -1,6 +1,6 @@
 #include "control/ctl/client.hpp"
 
-#include "control/descriptor.hpp"
+#include "dataplane/base/descriptor.hpp"
 
 #include <sys/socket.h>
 #include <sys/time.h>

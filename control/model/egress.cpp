@@ -49,7 +49,7 @@ Egress Planner::hop_egress(const HopKey& hop) {
     const auto mac = neighbour(hop.leg, hop.gateway);
     Egress egress = leg_egress(leg, hop.leg, mac.value_or(MacAddress{}));
     egress.pool = pool_of(world_.config, leg.zone);
-    if (egress.pool == kNone && carries_public_only(leg.zone)) {
+    if (egress.pool == kNone && carries_public_addresses_only(leg.zone)) {
         // Nothing may leave there untranslated, and there is nothing to translate to.
         egress.kind = EgressKind::drop;
         egress.reason = Drop::policy_denied;

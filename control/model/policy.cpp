@@ -46,7 +46,7 @@ bool touches_private_space(const IpPrefix& prefix) noexcept {
 }
 
 std::string refusal(const Config& config, Zone zone, const IpPrefix& prefix) {
-    if (carries_public_only(zone) && touches_private_space(prefix)) {
+    if (carries_public_addresses_only(zone) && touches_private_space(prefix)) {
         return "private_or_default_route: " + to_string(zone) + " peering carries public prefixes only";
     }
     const auto accept = std::ranges::find(config.accept, zone, &AcceptConfig::zone);

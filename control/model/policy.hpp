@@ -15,11 +15,6 @@ namespace twinspan {
 // answer of a NAT session (zone translated) or out of a tunnel.
 std::array<std::uint8_t, kZoneCount> may_send_matrix() noexcept;
 
-// Only public addresses belong there, and everything that leaves is translated.
-constexpr bool carries_public_only(Zone zone) noexcept {
-    return zone == Zone::microsoft_peering || zone == Zone::public_peering;
-}
-
 // RFC 1918, unique local (RFC 4193), or a prefix so short that it covers some of either; the default route does.
 bool touches_private_space(const IpPrefix& prefix) noexcept;
 

@@ -32,9 +32,6 @@ std::vector<Leg> make_legs(const World& world) {
 
 std::vector<PortLegs> make_ports(const World& world, const std::vector<Leg>& legs) {
     std::vector<PortLegs> ports(world.ports.size());
-    for (std::size_t i = 0; i < ports.size(); ++i) {
-        ports[i].mac = world.ports[i].mac;
-    }
     for (std::uint16_t i = 0; i < legs.size(); ++i) {
         const Leg& leg = legs[i];
         PortLegs& port = ports[leg.port];

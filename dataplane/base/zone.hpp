@@ -19,6 +19,11 @@ enum class Zone : std::uint8_t {
 };
 inline constexpr std::size_t kZoneCount = 8;
 
+// Private addresses do not belong there, and what leaves is translated.
+constexpr bool carries_public_addresses_only(Zone zone) noexcept {
+    return zone == Zone::microsoft_peering || zone == Zone::public_peering;
+}
+
 inline constexpr std::uint16_t kNone = 0xffff;  // "no such index" for legs, pools, tunnels, egresses
 
 enum class IpVersion : std::uint8_t { none = 0, v4 = 4, v6 = 6 };

@@ -38,7 +38,6 @@ struct PortLegs {
         std::uint16_t outer, inner, leg;
     };
     std::vector<QinQ> qinq;
-    MacAddress mac{};
 };
 
 enum class EgressKind : std::uint8_t {

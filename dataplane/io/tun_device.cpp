@@ -1,5 +1,7 @@
 #include "dataplane/io/tun_device.hpp"
 
+#include "dataplane/base/descriptor.hpp"
+
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
@@ -13,23 +15,6 @@
 
 namespace twinspan {
 namespace {
-
-class Descriptor {
-public:
-    explicit Descriptor(int fd) noexcept : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            close(fd_);
-        }
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const noexcept { return fd_; }
-    int release() noexcept { return std::exchange(fd_, -1); }
-
-private:
-    int fd_;
-};
 
 std::unexpected<Error> failed(const NetdevSpec& spec, const std::string& what) {
     return std::unexpected(Error{"netdev " + spec.name + ": " + what + ": " + std::strerror(errno)});

@@ -10,10 +10,6 @@ constexpr bool is_outside(Zone zone) noexcept {
     return zone == Zone::microsoft_peering || zone == Zone::public_peering || zone == Zone::internet;
 }
 
-constexpr bool carries_public_addresses_only(Zone zone) noexcept {
-    return zone == Zone::microsoft_peering || zone == Zone::public_peering;
-}
-
 // Why `from` may not send where it wants to, by name: sessions that Microsoft's side starts have their own.
 constexpr Drop denied(Zone from) noexcept { return is_outside(from) ? Drop::unsolicited : Drop::policy_denied; }
 

@@ -112,7 +112,7 @@ void SmallWorld::make_legs() {
                    leg(kSecPort, kPubSecTap, Zone::public_peering, Link::secondary, 200, kOurSecMac, "192.0.2.5")};
     config.legs[kLan].address6 = ip6("fd10:10::1");
     config.ports.resize(3);
-    config.ports[kLanPort] = {.untagged = kLan, .tagged = {}, .qinq = {}, .mac = kOurLanMac};
+    config.ports[kLanPort] = {.untagged = kLan, .tagged = {}, .qinq = {}};
     for (const PortIndex port : {kPriPort, kSecPort}) {
         config.ports[port].tagged.assign(4096, kNone);
     }
