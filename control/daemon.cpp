@@ -164,6 +164,7 @@ void Daemon::tick() {
     poll_links();
     compile_if_due();
     dataplane_->reclaim();
+    update_metrics();
     if (ticks_ % kTopUpTicks == 0) {
         top_up();
     }
@@ -173,6 +174,19 @@ void Daemon::tick() {
     if (ticks_ % kRefreshTicks == 0) {
         refresh_neighbours();
     }
+}
+
+void Daemon::update_metrics() {
+    const netlink::MirrorMetrics& mirror = mirror_->metrics();
+    metrics_.set(Metric::mirror_messages, mirror.messages);
+    metrics_.set(Metric::mirror_errors, mirror.errors);
+    metrics_.set(Metric::mirror_overruns, mirror.overruns);
+    metrics_.set(Metric::mirror_interruptions, mirror.interruptions);
+    metrics_.set(Metric::mirror_resyncs, mirror.resyncs);
+    metrics_.set(Metric::mirror_routes_ignored, mirror.routes_ignored);
+    metrics_.set(
+        Metric::mirror_lag_us,
+        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(mirror.last_lag).count()));
 }
 
 void Daemon::top_up() {

@@ -4,6 +4,7 @@
 #include "control/config/config.hpp"
 #include "control/config/sa_file.hpp"
 #include "control/failover.hpp"
+#include "control/metrics.hpp"
 #include "control/netlink/mirror.hpp"
 #include "control/netlink/requests.hpp"
 #include "control/rpc/server.hpp"
@@ -61,6 +62,7 @@ private:
     void poll_links();
     void compile_if_due();
     void tick();
+    void update_metrics();
     void top_up();
     void resolve_neighbours();
     void refresh_neighbours();
@@ -68,6 +70,7 @@ private:
 
     // What workers use is declared before the data plane, and so outlives it.
     World world_;
+    Metrics metrics_;
     std::vector<StaticSa> sas_;  // by tunnel
     std::unique_ptr<Dataplane> dataplane_;
     std::unique_ptr<DataplaneTables> tables_;

@@ -46,7 +46,10 @@ std::unexpected<Error> with(const std::string& what, const std::string& why) {
 
 }  // namespace
 
-Daemon::Daemon(Config config) { world_.config = std::move(config); }
+Daemon::Daemon(Config config) {
+    world_.config = std::move(config);
+    world_.sas.resize(world_.config.tunnels.size());
+}
 
 Daemon::~Daemon() {
     rpc_.reset();
@@ -157,7 +160,7 @@ Result<void> Daemon::open_sa(const Engine& engine, const TunnelConfig& tunnel, c
     if (const auto covered = reservation->top_up(**out); !covered) {
         return with(what, covered.error());
     }
-    world_.sas.push_back({out->get(), file.inbound.spi, in->get()});
+    world_.sas[sas_.size()] = {out->get(), {{file.inbound.spi, in->get()}}, {}};
     sas_.push_back({std::move(*reservation), std::move(*out), std::move(*in)});
     return {};
 }
@@ -256,6 +259,7 @@ Result<void> Daemon::open_socket() {
     status_.ports = ports_;
     status_.port_stats = [this](std::uint16_t port) { return dataplane_->port_stats(port); };
     status_.nat = &dataplane_->nat();
+    status_.metrics = &metrics_;
     const std::filesystem::path path = std::filesystem::path{kRunDirectory} / (world_.config.name + ".sock");
     auto server = RpcServer::listen(path, [this](const nlohmann::json& request) {
         const auto drained = world_.drained;

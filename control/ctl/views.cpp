@@ -148,6 +148,11 @@ std::string two_tables(std::span<const Column> what, std::span<const Column> cou
     return rows.empty() ? std::string{none} + '\n' : render(what, rows) + '\n' + render(counters, rows);
 }
 
+std::string text_at(const json& object, const char* key) {
+    const auto found = object.find(key);
+    return found != object.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 std::string tunnels(const json& data) {
     std::string out = two_tables(kTunnels, kTunnelCounters, data, "no tunnels");
     constexpr Column kReasons[] = {{"tunnel", "name"}, {"not up because", "reason"}};
@@ -220,6 +225,17 @@ std::string drops(const json& data) {
     return table(kDrops, rows, "nothing was dropped");
 }
 
+// As Prometheus scrapes it (text format 0.0.4).
+std::string metrics(const json& data) {
+    std::string text;
+    for (const json& row : data) {
+        const std::string name = text_at(row, "name");
+        text += "# HELP " + name + ' ' + text_at(row, "help") + "\n# TYPE " + name + ' ' + text_at(row, "kind") + '\n' +
+                name + ' ' + std::to_string(count_at(row, "value")) + '\n';
+    }
+    return text;
+}
+
 std::string workers(json data) {
     for (json& row : data) {
         const double loops = number_at(row, "loops");
@@ -253,6 +269,7 @@ constexpr auto kViews = std::to_array<View>({
     {"neighbours", true, [](const json& d) { return table(kNeighbours, d, "no neighbours"); }},
     {"nat", false, nat},
     {"drops", true, drops},
+    {"metrics", true, metrics},
     {"workers", true, [](const json& d) { return workers(d); }},
     {"accounting", false, accounting},
 });

@@ -26,6 +26,7 @@ constexpr auto kViews = std::to_array<View>({
     {"neighbours", show_neighbours},
     {"nat", show_nat},
     {"drops", show_drops},
+    {"metrics", show_metrics},
     {"workers", show_workers},
     {"accounting", show_accounting},
 });

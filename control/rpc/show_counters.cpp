@@ -1,4 +1,4 @@
-// NAT, drops, workers and the accounting that must add up.
+// NAT, drops, metrics, workers and the accounting that must add up.
 #include "control/rpc/status.hpp"
 #include "dataplane/base/drop.hpp"
 #include "dataplane/packet/batch.hpp"
@@ -122,6 +122,17 @@ json show_drops(const StatusSources& s) {
         result.push_back({{"reason", drop.name}, {"count", count}, {"help", drop.help}});
     }
     return result;
+}
+
+json show_metrics(const StatusSources& s) {
+    json metrics = json::array();
+    for (const MetricInfo& info : kMetricInfo) {
+        metrics.push_back({{"name", "twinspan_" + std::string{info.name}},
+                           {"kind", info.kind == MetricKind::counter ? "counter" : "gauge"},
+                           {"value", (*s.metrics)[info.id]},
+                           {"help", info.help}});
+    }
+    return metrics;
 }
 
 json show_workers(const StatusSources& s) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/failover.hpp"
+#include "control/metrics.hpp"
 #include "control/model/world.hpp"
 #include "dataplane/dataplane.hpp"
 
@@ -22,11 +23,12 @@ struct StatusSources {
     std::function<PortStats(std::uint16_t port)> port_stats;
     std::vector<const WorkerCounters*> counters;  // workers, then the punt thread
     const NatTable* nat = nullptr;                // may be null: no sessions
+    const Metrics* metrics = nullptr;
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
-// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, workers or accounting. Unknown: an error that
-// lists them.
+// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, metrics, workers or accounting. Unknown: an error
+// that lists them.
 Result<nlohmann::json> show(const StatusSources& sources, std::string_view what);
 
 // One function each; in show_*.cpp.
@@ -38,6 +40,7 @@ nlohmann::json show_routes(const StatusSources& sources);
 nlohmann::json show_neighbours(const StatusSources& sources);
 nlohmann::json show_nat(const StatusSources& sources);
 nlohmann::json show_drops(const StatusSources& sources);
+nlohmann::json show_metrics(const StatusSources& sources);
 nlohmann::json show_workers(const StatusSources& sources);
 nlohmann::json show_accounting(const StatusSources& sources);
 

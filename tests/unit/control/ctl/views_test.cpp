@@ -43,6 +43,8 @@ const std::map<std::string, const char*> kReplies = {
     {"workers",
      R"([{"id":0,"cpu":1,"loops":10000000000000,"busy_loops":2500000000000,"rx":8928571428571,"injected":12345678901,
         "generated":12345678,"tx":8928571428571,"punted":1234567890,"drops":12345678901}])"},
+    {"metrics",
+     R"([{"name":"twinspan_mirror_overruns_total","kind":"counter","value":3,"help":"The kernel dropped events"}])"},
     {"accounting",
      R"({"rx":1000,"injected":10,"generated":1,"tx":900,"punted":11,"drops":100,"exact":true,"threads":[{"name":"worker 0",
         "rx":1000,"injected":10,"generated":1,"tx":900,"punted":11,"drops":100,"exact":true}]})"},
@@ -133,6 +135,13 @@ TEST(Views, BearRepliesOfAnyShape) {
             EXPECT_NO_THROW(view(kind, json::parse(shape))) << kind << ' ' << shape;
         }
     }
+}
+
+TEST(Views, MetricsAreInPrometheusTextFormat) {
+    EXPECT_EQ(view("metrics", json::parse(kReplies.at("metrics"))),
+              "# HELP twinspan_mirror_overruns_total The kernel dropped events\n"
+              "# TYPE twinspan_mirror_overruns_total counter\n"
+              "twinspan_mirror_overruns_total 3\n");
 }
 
 }  // namespace

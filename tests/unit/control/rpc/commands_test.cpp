@@ -34,6 +34,7 @@ protected:
         tables.current = failover.first().value();
         sources.failover = &failover;
         sources.counters = {&worker, &punt};
+        sources.metrics = &metrics;
     }
     json show(const std::string& what) {
         const json reply = run_command({{"command", "show"}, {"what", what}}, sources, failover);
@@ -47,8 +48,17 @@ protected:
     Discard tables;
     Failover failover{world, tables};
     WorkerCounters worker, punt;
+    Metrics metrics;
     StatusSources sources;
 };
+
+TEST_F(Commands, show_metrics_lists_every_metric_with_its_value) {
+    metrics.add(Metric::mirror_overruns, 3);
+    const json rows = show("metrics");
+    EXPECT_EQ(rows.size(), kMetricCount);
+    EXPECT_EQ(row(rows, "name", "twinspan_mirror_overruns_total")["value"], 3);
+    EXPECT_EQ(row(rows, "name", "twinspan_mirror_lag_us")["kind"], "gauge");
+}
 
 TEST_F(Commands, ping_names_the_daemon) {
     world.config.name = "nva";
