@@ -39,6 +39,42 @@ ReplayWindow::ReplayWindow(std::uint32_t bits, std::uint64_t seen_up_to)
     }
 }
 
+std::expected<ReplayWindow, std::string> ReplayWindow::create(std::uint32_t bits, const ReplayState& state) {
+    auto window = create(bits, state.highest);
+    if (!window) {
+        return window;
+    }
+    const std::uint64_t known =
+        std::min({std::uint64_t{window->bits_}, std::uint64_t{kBlock} * state.seen.size(), state.highest});
+    for (std::uint64_t back = 0; back < known; ++back) {
+        if ((state.seen[back / kBlock] >> (back % kBlock) & 1) == 0) {
+            const std::uint64_t seq = state.highest - back;
+            window->slots_[block_of(seq) & window->slot_mask_].fetch_and(~std::uint64_t{bit_of(seq)},
+                                                                         std::memory_order_relaxed);
+        }
+    }
+    return window;
+}
+
+bool ReplayWindow::was_seen(std::uint64_t seq) const noexcept {
+    const std::uint64_t word = slots_[block_of(seq) & slot_mask_].load(std::memory_order_acquire);
+    const std::uint64_t newest = block_of(highest());
+    const std::uint32_t held_age = age(newest, word >> 32);
+    const std::uint32_t our_age = age(newest, block_of(seq));
+    // A slot that has moved on to a newer block: the number has left the window meanwhile.
+    return held_age < our_age || (held_age == our_age && (word & bit_of(seq)) != 0);
+}
+
+ReplayState ReplayWindow::state() const {
+    ReplayState state{.highest = highest(), .seen = std::vector<std::uint32_t>(bits_ / kBlock)};
+    for (std::uint64_t back = 0; back < std::min<std::uint64_t>(bits_, state.highest); ++back) {
+        if (was_seen(state.highest - back)) {
+            state.seen[back / kBlock] |= std::uint32_t{1} << (back % kBlock);
+        }
+    }
+    return state;
+}
+
 ReplayWindow::ReplayWindow(ReplayWindow&& other) noexcept
     : bits_(other.bits_), slot_mask_(other.slot_mask_), slots_(std::move(other.slots_)), highest_(other.highest()) {}
 

@@ -12,10 +12,18 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 namespace twinspan {
 
 enum class ReplayVerdict : std::uint8_t { fresh, seen, too_old };
+
+// A window written down, for a checkpoint or another SA: bit i % 32 of word i / 32 of `seen` tells of the number
+// highest - i. Numbers further back count as seen.
+struct ReplayState {
+    std::uint64_t highest = 0;  // 0: none was seen
+    std::vector<std::uint32_t> seen;
+};
 
 class ReplayWindow {
 public:
@@ -26,6 +34,12 @@ public:
     // Control. `bits` is rounded up to a multiple of 32. Numbers up to `seen_up_to` are refused as seen: what a
     // restart knows of the time before it.
     static std::expected<ReplayWindow, std::string> create(std::uint32_t bits, std::uint64_t seen_up_to = 0);
+
+    static std::expected<ReplayWindow, std::string> create(std::uint32_t bits, const ReplayState& state);
+
+    // Control, while workers go on: every number that a worker accepted before the call is in it, and one accepted
+    // during the call may be.
+    ReplayState state() const;
 
     ReplayWindow(ReplayWindow&& other) noexcept;  // before any worker knows the window
 
@@ -47,6 +61,7 @@ private:
     using Slot = std::atomic<std::uint64_t>;
 
     ReplayWindow(std::uint32_t bits, std::uint64_t seen_up_to);
+    bool was_seen(std::uint64_t seq) const noexcept;
     void raise_highest(std::uint64_t seq) noexcept;
     std::uint32_t set_in_block(std::uint64_t block, std::uint32_t wanted) noexcept;
     bool left_of_window(std::uint64_t seq, std::uint64_t highest) const noexcept {

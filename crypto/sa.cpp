@@ -24,6 +24,11 @@ std::expected<GcmKey, std::string> expand(const Engine& engine, const SaConfig& 
         return std::unexpected(std::string(name(config.suite)) + " needs " + std::to_string(keymat_len(config.suite)) +
                                " bytes of key and salt, not " + std::to_string(config.keymat.size()));
     }
+    if (config.icv_len != kIcvLen) {
+        return std::unexpected("an ICV of " + std::to_string(8 * config.icv_len) + " bits for " +
+                               std::string(name(config.suite)) + ": only " + std::to_string(8 * kIcvLen) +
+                               " bits are supported");
+    }
     return engine.expand(config.suite, config.keymat.span().first(key_len(config.suite)));
 }
 
@@ -56,7 +61,14 @@ OutboundSa::OutboundSa(GcmKey key, const SaConfig& config, std::uint64_t first) 
       spi_be_(__builtin_bswap32(config.spi)),
       salt_be_(salt_of(config)),
       width_(config.width),
-      next_seq_(first) {}
+      next_seq_(first),
+      first_(first) {}
+
+// A number is in next_seq_ before it is in unused_. Read the other way round, the difference never falls below zero.
+SaUsage OutboundSa::usage() const noexcept {
+    const std::uint64_t unused = unused_.load(std::memory_order_acquire);
+    return {next_seq() - first_ - unused, bytes_.load(std::memory_order_relaxed)};
+}
 
 void OutboundSa::raise_limit(std::uint64_t limit) noexcept {
     const std::uint64_t capped = std::min(limit, end_of_sequence());
@@ -68,7 +80,17 @@ void OutboundSa::raise_limit(std::uint64_t limit) noexcept {
 std::expected<std::unique_ptr<InboundSa>, std::string> InboundSa::create(const Engine& engine, const SaConfig& config,
                                                                          std::uint32_t window_bits,
                                                                          std::uint64_t seen_up_to) {
-    auto replay = ReplayWindow::create(window_bits, seen_up_to);
+    return make(engine, config, ReplayWindow::create(window_bits, seen_up_to));
+}
+
+std::expected<std::unique_ptr<InboundSa>, std::string> InboundSa::create(const Engine& engine, const SaConfig& config,
+                                                                         std::uint32_t window_bits,
+                                                                         const ReplayState& seen) {
+    return make(engine, config, ReplayWindow::create(window_bits, seen));
+}
+
+std::expected<std::unique_ptr<InboundSa>, std::string> InboundSa::make(
+    const Engine& engine, const SaConfig& config, std::expected<ReplayWindow, std::string> replay) {
     if (!replay) {
         return std::unexpected(replay.error());
     }

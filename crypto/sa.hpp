@@ -24,6 +24,14 @@ struct SaConfig {
     Suite suite = Suite::aes_256_gcm;
     SecretBytes keymat;  // key, then salt: keymat_len(suite) bytes
     SequenceWidth width = SequenceWidth::bits32;
+    std::uint32_t icv_len = kIcvLen;  // bytes; another one is refused by name
+};
+
+// What has passed, as the kernel counts it for an SA: packets, and bytes of the packets inside.
+struct SaUsage {
+    std::uint64_t packets = 0;
+    std::uint64_t bytes = 0;
+    friend bool operator==(const SaUsage&, const SaUsage&) = default;
 };
 
 enum class SequenceRefusal : std::uint8_t {
@@ -53,11 +61,17 @@ public:
     std::size_t seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t payload_len,
                               std::uint8_t next_header) noexcept;
 
+    // Worker, once per run of packets: what their inner packets come to. Their number follows from the sequence
+    // numbers.
+    void add_bytes(std::uint64_t n_bytes) noexcept { bytes_.fetch_add(n_bytes, std::memory_order_relaxed); }
+
     // Control, after stable storage covers them: numbers below `limit` may be used. Never lowers; capped by the width.
     void raise_limit(std::uint64_t limit) noexcept;
     // Control, for an SA that no worker uses any more, or none may from now on.
     void stop() noexcept { limit_.store(0, std::memory_order_release); }
 
+    // Any thread. A packet counts from when its number is reserved.
+    SaUsage usage() const noexcept;
     std::uint64_t next_seq() const noexcept { return next_seq_.load(std::memory_order_acquire); }
     std::uint64_t limit() const noexcept { return limit_.load(std::memory_order_acquire); }
     // One past the last number that the width holds: 2^32 - 1 is used, 0 never (RFC 4303 section 3.3.3).
@@ -82,6 +96,9 @@ private:
 
     alignas(64) std::atomic<std::uint64_t> next_seq_;  // workers: add
     std::atomic<std::uint64_t> limit_{0};  // control: raises
+    std::atomic<std::uint64_t> bytes_{0};  // workers: add
+    std::atomic<std::uint64_t> unused_{0};  // workers: add the numbers that were passed over at a limit
+    std::uint64_t first_;  // never written once made
 };
 
 enum class OpenStatus : std::uint8_t { ok, bad_length, auth_failed, bad_padding };
@@ -98,6 +115,10 @@ public:
     static std::expected<std::unique_ptr<InboundSa>, std::string> create(const Engine& engine, const SaConfig& config,
                                                                          std::uint32_t window_bits,
                                                                          std::uint64_t seen_up_to = 0);
+    // Control. The window is that of `seen`, of another SA object or of the kernel.
+    static std::expected<std::unique_ptr<InboundSa>, std::string> create(const Engine& engine, const SaConfig& config,
+                                                                         std::uint32_t window_bits,
+                                                                         const ReplayState& seen);
 
     // Worker, for each packet: seq = sequence_of(esp); replay().check(seq); open_in_place; replay().accept(seq).
 
@@ -107,6 +128,16 @@ public:
     // Verifies and decrypts a packet from its SPI to the end of its ICV. On anything but ok the bytes are worthless
     // and must not be looked at.
     Opened open_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t len) noexcept;
+
+    // Worker, once per run of packets that passed.
+    void add_usage(std::uint64_t n_packets, std::uint64_t n_bytes) noexcept {
+        packets_.fetch_add(n_packets, std::memory_order_relaxed);
+        bytes_.fetch_add(n_bytes, std::memory_order_relaxed);
+    }
+    // Any thread.
+    SaUsage usage() const noexcept {
+        return {packets_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};
+    }
 
     ReplayWindow& replay() noexcept { return replay_; }
     const ReplayWindow& replay() const noexcept { return replay_; }
@@ -121,6 +152,8 @@ public:
     SequenceWidth width() const noexcept { return width_; }
 
 private:
+    static std::expected<std::unique_ptr<InboundSa>, std::string> make(const Engine& engine, const SaConfig& config,
+                                                                       std::expected<ReplayWindow, std::string> replay);
     InboundSa(GcmKey key, const SaConfig& config, ReplayWindow replay) noexcept;
 
     // Never written once made.
@@ -130,6 +163,8 @@ private:
     SequenceWidth width_;
 
     alignas(64) ReplayWindow replay_;  // workers
+    std::atomic<std::uint64_t> packets_{0};  // workers: add
+    std::atomic<std::uint64_t> bytes_{0};
 };
 
 static_assert(sizeof(OutboundSa) == 128 && alignof(OutboundSa) == 64);
@@ -157,6 +192,7 @@ inline SequenceBurst OutboundSa::reserve_burst(std::uint32_t n) noexcept {
             return {first, n, SequenceRefusal::none};
         }
         const std::uint64_t left = first < limit ? limit - first : 0;
+        unused_.fetch_add(n - left, std::memory_order_release);
         return {first, static_cast<std::uint32_t>(left), refusal_at(limit)};
     }
     return {0, 0, refusal_at(limit)};

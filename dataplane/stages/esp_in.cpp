@@ -115,6 +115,7 @@ public:
             ++passed;
             batch_.data()[kept_++] = packet[i];
         }
+        entry.sa->add_usage(passed, bytes);
         (*ctx_.counters->tunnel_rx)[entry.tunnel].add(passed, bytes);
     }
     std::uint16_t kept() const noexcept { return kept_; }

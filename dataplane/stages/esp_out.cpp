@@ -71,6 +71,7 @@ public:
                  numbers.refusal == SequenceRefusal::sequence_used_up ? Drop::esp_sequence_exhausted
                                                                       : Drop::esp_unreserved);
         }
+        tunnel.out->add_bytes(bytes);
         (*ctx_.counters->tunnel_tx)[index].add(numbers.granted, bytes);
     }
     std::uint16_t kept() const noexcept { return kept_; }

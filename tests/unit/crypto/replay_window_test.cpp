@@ -3,6 +3,7 @@
 #include "tests/unit/crypto/test_keys.hpp"
 
 #include <atomic>
+#include <random>
 #include <set>
 #include <thread>
 
@@ -111,6 +112,49 @@ TEST_P(ReplayWindowTest, AfterARestartEverythingUpToTheLastKnownNumberIsAReplay)
 }
 
 // Far more than 2^32 blocks: the shortened block numbers in the slots come round.
+TEST_P(ReplayWindowTest, AWindowWrittenDownAndReadBackDecidesTheSame) {
+    const std::uint32_t bits = GetParam();
+    std::mt19937_64 random{bits};
+    for (const std::uint64_t top : {std::uint64_t{3}, std::uint64_t{bits} - 1, std::uint64_t{bits} + 7,
+                                    std::uint64_t{5} * bits + 31, std::uint64_t{9} << 32}) {
+        ReplayWindow window = value(ReplayWindow::create(bits));
+        NaiveWindow naive{bits};
+        const std::uint64_t oldest = top > bits ? top - bits + 1 : 1;
+        for (std::uint64_t seq = oldest; seq <= top; ++seq) {
+            if (random() % 3 != 0) {
+                ASSERT_EQ(window.accept(seq), naive.accept(seq));
+            }
+        }
+        const ReplayState state = window.state();
+        EXPECT_EQ(state.highest, window.highest());
+        ReplayWindow copy = value(ReplayWindow::create(bits, state));
+        EXPECT_EQ(copy.highest(), window.highest());
+        for (std::uint64_t seq = oldest - std::min<std::uint64_t>(oldest, 40); seq <= top + 2; ++seq) {
+            ASSERT_EQ(copy.check(seq), naive.check(seq)) << seq << " below " << top;
+        }
+        for (std::uint64_t seq = oldest; seq <= top + 2; ++seq) {
+            ASSERT_EQ(copy.accept(seq), naive.accept(seq)) << seq << " below " << top;
+        }
+    }
+}
+
+TEST_P(ReplayWindowTest, WhatAStateDoesNotTellOfCountsAsSeen) {
+    const std::uint32_t bits = GetParam();
+    const std::uint64_t top = std::uint64_t{3} * bits;
+    ReplayWindow window = value(ReplayWindow::create(bits, ReplayState{top, {0x00000005}}));  // top and top - 2
+    EXPECT_FALSE(window.accept(top));
+    EXPECT_TRUE(window.accept(top - 1));
+    EXPECT_FALSE(window.accept(top - 2));
+    EXPECT_TRUE(window.accept(top - 31));
+    for (std::uint64_t back = 32; back < bits; ++back) {
+        ASSERT_FALSE(window.accept(top - back)) << back;
+    }
+    // A state of a larger window than ours, and one of nothing.
+    EXPECT_EQ(value(ReplayWindow::create(bits, ReplayState{9, std::vector<std::uint32_t>(5000)})).highest(), 9u);
+    ReplayWindow fresh = value(ReplayWindow::create(bits, ReplayState{}));
+    EXPECT_TRUE(fresh.accept(1));
+}
+
 TEST_P(ReplayWindowTest, LeapsOfAnySizeLeaveAUsableWindow) {
     ReplayWindow window = value(ReplayWindow::create(GetParam()));
     std::uint64_t front = 1;

@@ -218,6 +218,25 @@ TEST_F(OutboundSequenceTest, GivesOutWhatTheReservationCoversAndNamesTheRefusal)
     EXPECT_EQ(out->limit(), 41u);
 }
 
+TEST_F(OutboundSequenceTest, UsageCountsWhatWasGrantedAndNotWhatWasPassedOver) {
+    const auto out = sa(SequenceWidth::bits32, 1000);
+    EXPECT_EQ(out->usage(), SaUsage{});
+    out->raise_limit(1040);
+    EXPECT_EQ(out->reserve_burst(32).granted, 32u);
+    EXPECT_EQ(out->usage().packets, 32u);
+    EXPECT_EQ(out->reserve_burst(32).granted, 8u);
+    EXPECT_EQ(out->reserve_burst(32).granted, 0u);
+    EXPECT_EQ(out->usage().packets, 40u);
+    out->raise_limit(5000);
+    EXPECT_EQ(out->reserve_burst(32).granted, 32u);
+    out->add_bytes(100);
+    out->add_bytes(std::uint64_t{1} << 33);
+    EXPECT_EQ(out->usage(), (SaUsage{72, (std::uint64_t{1} << 33) + 100}));
+    out->stop();
+    EXPECT_EQ(out->reserve_burst(32).granted, 0u);
+    EXPECT_EQ(out->usage().packets, 72u);
+}
+
 TEST_F(OutboundSequenceTest, NeverWrapsThirtyTwoBitsWithoutEsn) {
     const auto out = sa(SequenceWidth::bits32, 0xffff'fff0);
     out->raise_limit(~std::uint64_t{0});
@@ -266,6 +285,7 @@ TEST_F(OutboundSequenceTest, WorkersNeverShareANumberWhileControlRaisesTheLimit)
     std::ranges::sort(all);
     EXPECT_TRUE(std::ranges::adjacent_find(all) == all.end());
     EXPECT_GT(all.size(), kLimit / 2);
+    EXPECT_EQ(out->usage().packets, all.size());
     EXPECT_LT(all.back(), kLimit);
 }
 
@@ -280,6 +300,38 @@ TEST(SaCreateTest, RefusesReservedSpisAndShortKeys) {
     const auto in = InboundSa::create(engine, config, 64);
     ASSERT_FALSE(in);
     EXPECT_EQ(in.error(), "aes-256-gcm needs 36 bytes of key and salt, not 32");
+}
+
+TEST(SaCreateTest, RefusesAnotherIcvByName) {
+    const Engine engine = value(Engine::create());
+    SaConfig config = sa_config(Suite::aes_256_gcm);
+    for (const std::uint32_t icv_len : {0u, 8u, 12u, 17u}) {
+        config.icv_len = icv_len;
+        const auto out = OutboundSa::create(engine, config);
+        ASSERT_FALSE(out);
+        EXPECT_EQ(out.error(),
+                  "an ICV of " + std::to_string(8 * icv_len) + " bits for aes-256-gcm: only 128 bits are supported");
+        EXPECT_FALSE(InboundSa::create(engine, config, 64));
+    }
+}
+
+TEST(InboundSaTest, TakesOverTheWindowOfAnother) {
+    const Engine engine = value(Engine::create());
+    const auto before = value(InboundSa::create(engine, sa_config(Suite::aes_256_gcm), 64));
+    for (const std::uint64_t seq : {100u, 98u, 70u}) {
+        EXPECT_TRUE(before->replay().accept(seq));
+    }
+    before->add_usage(3, 300);
+    before->add_usage(0, 0);
+    EXPECT_EQ(before->usage(), (SaUsage{3, 300}));
+    const auto after = value(InboundSa::create(engine, sa_config(Suite::aes_256_gcm), 64, before->replay().state()));
+    for (const std::uint64_t seq : {100u, 98u, 70u, 36u}) {
+        EXPECT_FALSE(after->replay().accept(seq)) << seq;
+    }
+    for (const std::uint64_t seq : {99u, 97u, 37u, 101u}) {
+        EXPECT_TRUE(after->replay().accept(seq)) << seq;
+    }
+    EXPECT_EQ(after->usage(), SaUsage{});
 }
 
 // RFC 4303 appendix A2.2, against its own definition: of the three candidates, the one that is right or nearest above.

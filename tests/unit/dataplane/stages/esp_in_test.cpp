@@ -82,6 +82,8 @@ TEST_F(EspInTest, EverySizeComesBack) {
     EXPECT_EQ(all_drops(), 0u);
     EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), seq);
     EXPECT_EQ((*counters.tunnel_rx)[0].bytes.read(), bytes);
+    EXPECT_EQ(in0->usage(), (SaUsage{seq, bytes}));
+    EXPECT_EQ(in1->usage(), SaUsage{});
 }
 
 TEST_F(EspInTest, InnerIpv6) {
@@ -269,6 +271,8 @@ TEST_F(EspInTest, MixedSasWithFailuresInBetween) {
     EXPECT_EQ(drops(Drop::esp_no_sa), 1u);
     EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), 3u);
     EXPECT_EQ((*counters.tunnel_rx)[1].packets.read(), 3u);
+    EXPECT_EQ(in0->usage(), (SaUsage{3, 60 + 63 + 64}));
+    EXPECT_EQ(in1->usage(), (SaUsage{3, 61 + 66 + 67}));
 }
 
 TEST_F(EspInTest, AWholeBurstInReverse) {

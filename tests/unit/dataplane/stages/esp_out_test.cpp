@@ -72,6 +72,7 @@ TEST_F(EspOutTest, EverySizeOpensAtTheFarEnd) {
     EXPECT_EQ(all_drops(), 0u);
     EXPECT_EQ((*counters.tunnel_tx)[0].packets.read(), number);
     EXPECT_EQ((*counters.tunnel_tx)[0].bytes.read(), bytes);
+    EXPECT_EQ(out0->usage(), (SaUsage{number, bytes}));
 }
 
 TEST_F(EspOutTest, MixedTunnelsKeepTheirOrder) {
