@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -19,6 +20,12 @@ namespace {
 
 // A dump that is interrupted this often in a row is taken as it is, and repeated as a whole.
 constexpr unsigned kMaxAttempts = 8;
+// Before a dump that follows a failed one: doubled each time, so that a flood of events, or a machine without memory,
+// does not keep us dumping.
+constexpr std::chrono::milliseconds kFirstRetry{50};
+constexpr unsigned kMaxDoublings = 6;
+// The kernel changes a route before it says so; what an audit saw in between is heard of by then.
+constexpr std::chrono::milliseconds kSuspicion{250};
 
 constexpr std::size_t aligned(std::size_t length) noexcept { return (length + 3) & ~std::size_t{3}; }
 
@@ -57,7 +64,7 @@ Mirror::Mirror(const MirrorOptions& options, MirrorCallbacks callbacks)
     : options_(options), callbacks_(std::move(callbacks)), buffer_(Socket::kReadBytes) {}
 
 Mirror::~Mirror() {
-    for (const int fd : {epoll_fd_, wake_fd_}) {
+    for (const int fd : {epoll_fd_, wake_fd_, timer_fd_}) {
         if (fd >= 0) {
             close(fd);
         }
@@ -73,11 +80,12 @@ Result<std::unique_ptr<Mirror>> Mirror::open(const MirrorOptions& options, Mirro
     mirror->events_.emplace(std::move(*events));
     mirror->epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
     mirror->wake_fd_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (mirror->epoll_fd_ < 0 || mirror->wake_fd_ < 0) {
+    mirror->timer_fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (mirror->epoll_fd_ < 0 || mirror->wake_fd_ < 0 || mirror->timer_fd_ < 0) {
         return std::unexpected(
-            Error{std::string("creating an epoll and an event descriptor: ") + std::strerror(errno)});
+            Error{std::string("creating an epoll, an event and a timer descriptor: ") + std::strerror(errno)});
     }
-    for (const int fd : {mirror->events_->fd(), mirror->wake_fd_}) {
+    for (const int fd : {mirror->events_->fd(), mirror->wake_fd_, mirror->timer_fd_}) {
         if (Result<void> added = add_to_epoll(mirror->epoll_fd_, fd); !added) {
             return std::unexpected(added.error());
         }
@@ -90,6 +98,18 @@ void Mirror::request_resync(Parts parts) {
     eventfd_write(wake_fd_, 1);
 }
 
+void Mirror::request_audit() {
+    audit_wanted_ = true;
+    request_resync();
+}
+
+void Mirror::arm_timer(std::chrono::nanoseconds after) {
+    itimerspec spec{};
+    spec.it_value.tv_sec = static_cast<time_t>(after.count() / 1'000'000'000);
+    spec.it_value.tv_nsec = static_cast<long>(std::max<std::int64_t>(after.count() % 1'000'000'000, 1));
+    timerfd_settime(timer_fd_, 0, &spec, nullptr);
+}
+
 void Mirror::watch(const std::string& name) {
     if (names_.insert(name).second) {
         request_resync();  // its addresses and routes may have gone by
@@ -99,6 +119,7 @@ void Mirror::watch(const std::string& name) {
 Result<void> Mirror::on_readable() {
     eventfd_t wakes = 0;
     eventfd_read(wake_fd_, &wakes);
+    eventfd_read(timer_fd_, &wakes);
     if (dump_) {
         if (Result<void> read = read_dump(); !read) {
             return read;
@@ -114,10 +135,11 @@ Result<void> Mirror::on_readable() {
     }
     // Only when nothing old is left to read: what was queued before an overrun must not be taken for newer than the
     // dump.
-    if (!dump_ && !wanted_.empty() && *drained) {
-        if (Result<void> begun = begin_dump(); !begun) {
-            return begun;
-        }
+    if (!dump_ && !wanted_.empty() && *drained && Clock::now() >= not_before_) {
+        begin_dump();
+    }
+    if (suspects_ && *drained && Clock::now() >= suspects_->until) {
+        report_audit();
     }
     report();
     return {};
@@ -138,12 +160,12 @@ Result<void> Mirror::resync(std::chrono::milliseconds timeout) {
             return std::unexpected(Error{"the kernel's dump has not ended in time"});
         }
         pollfd ready{epoll_fd_, POLLIN, 0};
-        poll(&ready, 1, dump_ ? static_cast<int>(left.count()) : 0);
+        poll(&ready, 1, static_cast<int>(left.count()));
     }
 }
 
 Result<bool> Mirror::read_events() {
-    for (unsigned reads = 0; reads < options_.reads_per_call; ++reads) {
+    for (unsigned reads = 0; reads < options_.event_reads_per_call; ++reads) {
         const Result<Read> read = events_->read(buffer_);
         if (!read) {
             return std::unexpected(read.error());
@@ -154,7 +176,7 @@ Result<bool> Mirror::read_events() {
             case ReadOutcome::overrun:
                 ++metrics_.overruns;
                 abandon_dump();
-                request_resync();
+                retry_later({});
                 break;
             case ReadOutcome::data:
                 take_events(Message(buffer_).first(read->bytes));
@@ -165,10 +187,12 @@ Result<bool> Mirror::read_events() {
 }
 
 Result<void> Mirror::read_dump() {
-    for (unsigned reads = 0; dump_ && !dump_->rest.empty() && reads < options_.reads_per_call; ++reads) {
+    for (unsigned reads = 0; dump_ && !dump_->rest.empty() && reads < options_.dump_reads_per_call; ++reads) {
         const Result<Read> read = dump_->socket.read(buffer_);
         if (!read) {
-            return std::unexpected(read.error());
+            abandon_dump();
+            retry_later(read.error().what);
+            return {};
         }
         if (read->outcome == ReadOutcome::drained) {
             return {};
@@ -176,7 +200,7 @@ Result<void> Mirror::read_dump() {
         if (read->outcome == ReadOutcome::overrun) {
             ++metrics_.overruns;
             abandon_dump();
-            request_resync();
+            retry_later({});
             return {};
         }
         const std::uint32_t sequence = dump_->sequence;
@@ -186,7 +210,9 @@ Result<void> Mirror::read_dump() {
                 return {};
             }
             if (Result<void> asked = ask_part(); !asked) {
-                return asked;
+                abandon_dump();
+                retry_later(asked.error().what);
+                return {};
             }
         }
     }
@@ -207,12 +233,18 @@ void Mirror::take_events(Message bytes) {
         }
     });
     if (!whole) {
+        ++metrics_.truncated;
         problem("rtnetlink event cut short");
         request_resync();
     }
 }
 
 void Mirror::apply(Event event) {
+    if (suspects_) {
+        if (const auto* route = std::get_if<RouteEvent>(&event)) {
+            suspects_->prefixes.erase(route->prefix);
+        }
+    }
     // What Linux did in silence with it cannot be known from a dump that is already under way.
     wanted_ |= state_.apply(event, changes_);
 }
@@ -255,6 +287,7 @@ void Mirror::take_dumped(Message bytes) {
         }
     });
     if (!whole) {
+        ++metrics_.truncated;
         problem("rtnetlink dump cut short");
         abandon_dump();
         request_resync();
@@ -284,36 +317,85 @@ void Mirror::end_of_part(int error) {
 
 void Mirror::end_dump() {
     wanted_ |= state_.end_resync(changes_);
-    std::erase_if(watched_, [this](IfIndex ifindex) { return state_.link(ifindex) == nullptr; });
+    std::erase_if(watched_, [this](const auto& item) { return state_.link(item.first) == nullptr; });
     synced_ |= dump_->all;
+    if (dump_->audit) {
+        suspect(state_.routes().repaired(), dump_->began);
+    }
     dump_.reset();
+    failures_ = 0;
     ++metrics_.resyncs;
 }
 
-Result<void> Mirror::begin_dump() {
+void Mirror::suspect(const std::vector<IpPrefix>& repaired, Clock::time_point began) {
+    suspects_.emplace();
+    suspects_->prefixes.insert(repaired.begin(), repaired.end());
+    suspects_->report.took = std::chrono::ceil<std::chrono::milliseconds>(Clock::now() - began);
+    suspects_->until = Clock::now() + kSuspicion;
+    arm_timer(kSuspicion);
+}
+
+void Mirror::report_audit() {
+    AuditReport report = suspects_->report;
+    report.difference = suspects_->prefixes.size();
+    if (report.difference != 0) {
+        report.example = *suspects_->prefixes.begin();
+    }
+    report.routes = state_.routes().size();
+    suspects_.reset();
+    ++metrics_.audits;
+    metrics_.audit_difference = report.difference;
+    if (callbacks_.on_audit) {
+        callbacks_.on_audit(report);
+    }
+}
+
+// A machine that is short of memory or descriptors for a moment: what we have stays, and the dump comes later.
+void Mirror::begin_dump() {
     // A socket of its own for each dump: what is left of an abandoned one goes with it.
     Result<Socket> socket = Socket::open();
-    if (!socket) {
-        return std::unexpected(socket.error());
+    Result<void> ready = socket ? add_to_epoll(epoll_fd_, socket->fd()) : std::unexpected(socket.error());
+    if (ready) {
+        const Parts parts = std::exchange(wanted_, Parts{});
+        const bool all = parts == Parts::all();
+        const bool audit = all && synced_ && !suspects_ && std::exchange(audit_wanted_, false);
+        dump_.emplace(Dump{std::move(*socket), in_dump_order(parts), Clock::now(), all, audit, false, 0, ++sequence_});
+        state_.begin_resync(parts, audit);
+        ready = ask_part();
     }
-    if (Result<void> added = add_to_epoll(epoll_fd_, socket->fd()); !added) {
-        return added;
+    if (!ready) {
+        abandon_dump();
+        retry_later(ready.error().what);
     }
-    const Parts parts = std::exchange(wanted_, Parts{});
-    dump_.emplace(Dump{std::move(*socket), in_dump_order(parts), parts == Parts::all(), false, 0, ++sequence_});
-    state_.begin_resync(parts);
-    return ask_part();
 }
 
 Result<void> Mirror::ask_part() { return dump_->socket.send(dump_request(dump_->rest.front(), dump_->sequence)); }
 
 // What the state has of it stays, unconfirmed, until the next dump has ended.
-void Mirror::abandon_dump() { dump_.reset(); }
+void Mirror::abandon_dump() {
+    audit_wanted_ |= dump_ && dump_->audit;
+    dump_.reset();
+}
+
+void Mirror::retry_later(std::string_view why) {
+    const auto wait = kFirstRetry * (1u << std::min(failures_, kMaxDoublings));
+    // The first failure, an overrun above all, is put right at once.
+    not_before_ = Clock::now() + (failures_ == 0 && why.empty() ? std::chrono::milliseconds{0} : wait);
+    ++failures_;
+    if (!why.empty()) {
+        ++metrics_.retries;
+        problem(why);
+    }
+    wanted_ |= Parts::all();
+    arm_timer(wait);
+}
 
 void Mirror::report() {
     if (!synced_) {
+        changes_.prefixes.clear();  // they may be a million
         return;
     }
+    changes_.all_prefixes |= std::exchange(first_, false);
     if (!changes_.empty()) {
         Changes batch = std::exchange(changes_, {});
         batch.sort_unique();
@@ -321,9 +403,7 @@ void Mirror::report() {
         if (callbacks_.on_changes) {
             callbacks_.on_changes(state_, batch);
         }
-        if (batch_began_) {
-            metrics_.last_lag = std::chrono::steady_clock::now() - *batch_began_;
-        }
+        metrics_.last_lag = Clock::now() - batch_began();
     }
     batch_began_.reset();
 }
@@ -347,28 +427,40 @@ bool Mirror::wanted(Event& event, bool dumped) {
 }
 
 bool Mirror::wanted_link(LinkEvent& link, bool dumped) {
-    if (link.deleted) {
-        return watched_.erase(link.ifindex) != 0;
-    }
-    if (names_.contains(link.name)) {
-        // One that was renamed into a watched name has addresses and routes that were not for us until now.
-        const bool is_new = watched_.insert(link.ifindex).second;
-        if (is_new && !(dumped && dump_->all)) {
-            request_resync();
+    const auto known = watched_.find(link.ifindex);
+    if (known != watched_.end()) {
+        if (!link.deleted && link.name != known->second && renamed_.insert(link.ifindex).second) {
+            problem("netdev " + known->second + " is called " + link.name + " now; it is followed as before");
+        }
+        link.name = known->second;  // the port and the data plane hold on to the device, whatever its name
+        if (link.deleted) {
+            renamed_.erase(link.ifindex);
+            watched_.erase(known);
         }
         return true;
     }
-    link.deleted = watched_.erase(link.ifindex) != 0;  // renamed away
-    return link.deleted;
+    const bool taken = std::ranges::any_of(watched_, [&](const auto& item) { return item.second == link.name; });
+    if (link.deleted || taken || !names_.contains(link.name)) {
+        return false;
+    }
+    // One that was renamed into a watched name has addresses and routes that were not for us until now.
+    watched_.emplace(link.ifindex, link.name);
+    if (!(dumped && dump_->all)) {
+        request_resync();
+    }
+    return true;
 }
 
 bool Mirror::through_watched(const RouteEvent& route) const {
+    const auto is_watched = [&](const NextHop& hop) { return watched_.contains(hop.ifindex); };
+    if (route.nexthop_id == 0) {
+        return route.nexthops.empty() || std::ranges::any_of(route.nexthops, is_watched);
+    }
     Route wrapped;
     wrapped.nexthop_id = route.nexthop_id;
     wrapped.nexthops = route.nexthops;
     const std::vector<NextHop> hops = state_.nexthops_of(wrapped);
-    return hops.empty() ||
-           std::ranges::any_of(hops, [&](const NextHop& hop) { return watched_.contains(hop.ifindex); });
+    return hops.empty() || std::ranges::any_of(hops, is_watched);
 }
 
 void Mirror::problem(std::string_view what) {

@@ -81,8 +81,12 @@ Parts KernelState::apply(const Event& event, Changes& changes) {
         const LinkEvent* before = this->link(link->ifindex);
         const bool was_up = before != nullptr && before->up;
         const bool had_carrier = before != nullptr && before->carrier;
+        const bool was_usable = link_usable(link->ifindex);
         put(event, false, changes);
         Parts again = after_link(*link, was_up, changes);
+        if (link_usable(link->ifindex) != was_usable) {
+            find_choices(link->ifindex, changes);
+        }
         if (!nexthops_.map.empty() && had_carrier && (link->deleted || !link->carrier)) {
             // Objects of a link without carrier go, and IPv4 routes with them, in silence.
             again |= Parts(Part::nexthops) | Part::routes4 | Part::routes6;
@@ -105,9 +109,13 @@ void KernelState::apply_dumped(const Event& event, Changes& changes) {
         routes_.apply_dumped(*route, changes.prefixes);
         return;
     }
+    const auto* link = std::get_if<LinkEvent>(&event);
+    const bool was_usable = link != nullptr && link_usable(link->ifindex);
     const bool changed = put(event, true, changes);
-    if (const auto* link = std::get_if<LinkEvent>(&event); link != nullptr && link->deleted) {
+    if (link != nullptr && link->deleted) {
         forget(link->ifindex, changes);
+    } else if (link != nullptr && link_usable(link->ifindex) != was_usable) {
+        find_choices(link->ifindex, changes);
     }
     if (const auto* nexthop = std::get_if<NexthopEvent>(&event); changed && nexthop != nullptr) {
         after_nexthop(*nexthop, changes);
@@ -149,7 +157,7 @@ Parts KernelState::after_link(const LinkEvent& link, bool was_up, Changes& chang
         forget(link.ifindex, changes);
         return Parts(Part::routes4) | Part::routes6;
     }
-    if (link.up || !was_up) {
+    if (link.up || !was_up || !routes_through(link.ifindex)) {
         return {};
     }
     // Linux removes IPv4 routes whose last way was over this link without a message; those to our own addresses stay.
@@ -180,8 +188,7 @@ void KernelState::forget(IfIndex ifindex, Changes& changes) {
         return gone;
     });
     const auto here = [&](const NextHop& hop) { return hop.ifindex == ifindex; };
-    routes_.remove_if(Families::v4, [&](const Route& route) { return std::ranges::any_of(nexthops_of(route), here); },
-                      changes.prefixes);
+    routes_.remove_if(Families::v4, [&](const Route& route) { return leads_over(route, ifindex); }, changes.prefixes);
     routes_.remove_if(Families::v6, [&](const Route& route) {
         const std::vector<NextHop> hops = nexthops_of(route);
         return !hops.empty() && std::ranges::all_of(hops, here);
@@ -202,15 +209,35 @@ void KernelState::after_nexthop(const NexthopEvent& nexthop, Changes& changes) {
         routes_.remove_if(Families::both, [&](const Route& route) { return route.nexthop_id == nexthop.id; },
                           changes.prefixes);
     }
-    routes_.for_each([&](const IpPrefix& prefix, std::span<const Route> routes) {
-        if (std::ranges::any_of(
-                routes, [&](const Route& r) { return r.nexthop_id != 0 && reaches(r.nexthop_id, nexthop.id); })) {
-            changes.prefixes.push_back(prefix);
-        }
-    });
+    routes_.find_if([&](std::span<const Route> routes) {
+        return std::ranges::any_of(
+            routes, [&](const Route& r) { return r.nexthop_id != 0 && reaches(r.nexthop_id, nexthop.id); });
+    }, changes.prefixes);
 }
 
-void KernelState::begin_resync(Parts parts) {
+bool KernelState::leads_over(const Route& route, IfIndex ifindex) const {
+    const auto here = [&](const NextHop& hop) { return hop.ifindex == ifindex; };
+    return route.nexthop_id == 0 ? std::ranges::any_of(route.nexthops, here)
+                                 : std::ranges::any_of(nexthops_of(route), here);
+}
+
+bool KernelState::routes_through(IfIndex ifindex) const {
+    bool any = false;
+    routes_.for_each_list([&](std::span<const Route> routes) {
+        any = any || std::ranges::any_of(routes, [&](const Route& route) { return leads_over(route, ifindex); });
+    });
+    return any;
+}
+
+// Prefixes whose best route depends on the link: those with several.
+void KernelState::find_choices(IfIndex ifindex, Changes& changes) const {
+    routes_.find_if([&](std::span<const Route> routes) {
+        return routes.size() > 1 &&
+               std::ranges::any_of(routes, [&](const Route& route) { return leads_over(route, ifindex); });
+    }, changes.prefixes);
+}
+
+void KernelState::begin_resync(Parts parts, bool audit) {
     resync_ = parts;
     const auto unconfirm = [&](auto& entries, Part part) {
         entries.touched.clear();
@@ -223,7 +250,7 @@ void KernelState::begin_resync(Parts parts) {
     unconfirm(neighbours_, Part::neighbours);
     unconfirm(nexthops_, Part::nexthops);
     const unsigned families = (parts.has(Part::routes4) ? 1u : 0u) | (parts.has(Part::routes6) ? 2u : 0u);
-    routes_.begin_resync(static_cast<Families>(families));
+    routes_.begin_resync(static_cast<Families>(families), audit);
 }
 
 Parts KernelState::end_resync(Changes& changes) {

@@ -26,8 +26,11 @@ struct Changes {
     std::vector<AddressKey> addresses;
     std::vector<NeighbourKey> neighbours;
     std::vector<IpPrefix> prefixes;  // routes of the prefix, their best or their order
+    bool all_prefixes = false;       // the first dump: any prefix, and they are not listed
 
-    bool empty() const noexcept { return links.empty() && addresses.empty() && neighbours.empty() && prefixes.empty(); }
+    bool empty() const noexcept {
+        return links.empty() && addresses.empty() && neighbours.empty() && prefixes.empty() && !all_prefixes;
+    }
     void sort_unique();
 };
 
@@ -76,7 +79,8 @@ public:
     void apply_dumped(const Event& event, Changes& changes);
 
     // Mark and sweep: what a dump of the parts has not shown when it ends is gone. A begin before the end starts anew.
-    void begin_resync(Parts parts);
+    // `audit`: see RouteTable::repaired().
+    void begin_resync(Parts parts, bool audit = false);
     // When the events that came before the dump's end are all applied. Returns what has to be read once more.
     [[nodiscard]] Parts end_resync(Changes& changes);
     bool resyncing() const noexcept { return !resync_.empty(); }
@@ -143,6 +147,9 @@ private:
     bool put(const Event& event, bool dumped, Changes& changes);
     Parts after_link(const LinkEvent& link, bool was_up, Changes& changes);
     void after_nexthop(const NexthopEvent& nexthop, Changes& changes);
+    bool leads_over(const Route& route, IfIndex ifindex) const;
+    bool routes_through(IfIndex ifindex) const;
+    void find_choices(IfIndex ifindex, Changes& changes) const;
     bool reaches(std::uint32_t nexthop_id, std::uint32_t wanted) const;
 
     Entries<IfIndex, LinkEvent> links_;

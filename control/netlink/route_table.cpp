@@ -19,6 +19,31 @@ std::ranges::subrange<std::vector<Route>::iterator> same_key(std::vector<Route>&
                                     [](const Route& r) { return rank(r.table, r.metric); });
 }
 
+// Who installed it is looked at too: a list says it.
+bool same_list(std::span<const Route> a, std::span<const Route> b) noexcept {
+    return std::ranges::equal(a, b,
+                              [](const Route& x, const Route& y) { return x.same_as(y) && x.protocol == y.protocol; });
+}
+
+std::size_t hash_of(std::span<const Route> routes) noexcept {
+    std::uint64_t h = routes.size();
+    const auto mix = [&](std::uint64_t value) {
+        h = (h ^ value) * 0x9e3779b97f4a7c15u;
+        h ^= h >> 29;
+    };
+    for (const Route& route : routes) {
+        mix(std::uint64_t{route.table} << 32 | route.metric);
+        mix(std::uint64_t{route.nexthop_id} << 16 | static_cast<std::uint64_t>(route.type) << 8 | route.protocol);
+        for (const NextHop& hop : route.nexthops) {
+            mix(std::uint64_t{hop.ifindex} << 16 | hop.weight);
+            if (hop.gateway) {
+                mix(std::hash<IpAddress>{}(*hop.gateway));
+            }
+        }
+    }
+    return static_cast<std::size_t>(h);
+}
+
 Route stored(const RouteEvent& event) {
     Route route{event.table, event.metric, event.nexthop_id, event.type, event.protocol, true, event.nexthops};
     for (NextHop& hop : route.nexthops) {
@@ -65,6 +90,84 @@ bool unite(std::vector<NextHop>& into, const std::vector<NextHop>& from) {
 
 }  // namespace
 
+RouteTable::Work RouteTable::load(const IpPrefix& prefix) const {
+    Work work{prefix, {}, std::nullopt};
+    if (const std::uint32_t* value = prefixes_.find(prefix)) {
+        work.value = *value;
+        work.routes = lists_[*value & kList].routes;
+        const bool all = (*value & kMark) == mark(prefix.family());
+        for (Route& route : work.routes) {
+            route.confirmed = all;
+        }
+        if ((*value & kPartial) != 0) {
+            const std::vector<bool>& confirmed = partial_.at(prefix);
+            for (std::size_t i = 0; i < confirmed.size(); ++i) {
+                work.routes[i].confirmed = confirmed[i];
+            }
+        }
+    }
+    return work;
+}
+
+void RouteTable::store(Work&& work) {
+    const std::uint32_t confirmed = mark(work.prefix.family());
+    const auto known = std::ranges::count_if(work.routes, &Route::confirmed);
+    if (work.value && (*work.value & kPartial) != 0) {
+        partial_.erase(work.prefix);
+    }
+    std::uint32_t value = known == std::ssize(work.routes) ? confirmed : confirmed ^ kMark;
+    if (known != 0 && known != std::ssize(work.routes)) {
+        value |= kPartial;
+        std::vector<bool>& each = partial_[work.prefix];
+        for (const Route& route : work.routes) {
+            each.push_back(route.confirmed);
+        }
+    }
+    count_ += work.routes.size() - (work.value ? lists_[*work.value & kList].routes.size() : 0);
+    if (work.routes.empty()) {
+        prefixes_.erase(work.prefix);
+    } else {
+        prefixes_.insert_or_assign(work.prefix, value | list_of(std::move(work.routes)));
+    }
+    if (work.value) {
+        leave_list(*work.value & kList);
+    }
+}
+
+std::optional<std::uint32_t> RouteTable::find_list(std::span<const Route> routes, std::size_t hash) const {
+    const auto [first, last] = by_hash_.equal_range(hash);
+    const auto known =
+        std::find_if(first, last, [&](const auto& item) { return same_list(lists_[item.second].routes, routes); });
+    return known == last ? std::nullopt : std::optional(known->second);
+}
+
+std::uint32_t RouteTable::list_of(Routes&& routes) {
+    const std::size_t hash = hash_of(routes);
+    if (const auto known = find_list(routes, hash)) {
+        ++lists_[*known].users;
+        return *known;
+    }
+    if (free_lists_.empty()) {
+        free_lists_.push_back(static_cast<std::uint32_t>(lists_.size()));
+        lists_.emplace_back();
+    }
+    const std::uint32_t list = free_lists_.back();
+    free_lists_.pop_back();
+    lists_[list] = {std::move(routes), 1};
+    by_hash_.emplace(hash, list);
+    return list;
+}
+
+void RouteTable::leave_list(std::uint32_t list) {
+    if (--lists_[list].users != 0) {
+        return;
+    }
+    const auto [first, last] = by_hash_.equal_range(hash_of(lists_[list].routes));
+    by_hash_.erase(std::find_if(first, last, [&](const auto& item) { return item.second == list; }));
+    lists_[list].routes = {};
+    free_lists_.push_back(list);
+}
+
 void RouteTable::apply(const RouteEvent& event, Changed& changed) {
     if (sweeps(event.prefix.family())) {
         events_[Key{event.prefix, event.table, event.metric}].push_back(event);
@@ -73,10 +176,33 @@ void RouteTable::apply(const RouteEvent& event, Changed& changed) {
 }
 
 void RouteTable::apply_dumped(const RouteEvent& event, Changed& changed) {
+    const std::size_t before = changed.size();
     add_dumped(event, changed);
+    if (audit_ && changed.size() != before) {
+        repaired_.push_back(event.prefix);
+    }
+    if (events_.empty()) {
+        return;
+    }
     if (const auto meanwhile = events_.find(Key{event.prefix, event.table, event.metric}); meanwhile != events_.end()) {
         replay(meanwhile->second, changed);
     }
+}
+
+// A dump comes here for every route that it shows; nearly all are as they were, or new and alone.
+bool RouteTable::confirm_as_it_is(const RouteEvent& event, const Route& route) {
+    const std::span<const Route> alone(&route, 1);
+    const std::uint32_t confirmed = mark(event.prefix.family());
+    std::uint32_t* value = prefixes_.find(event.prefix);
+    if (value == nullptr || (*value & kPartial) != 0) {
+        return false;
+    }
+    const Routes& known = lists_[*value & kList].routes;
+    if (known.size() != 1 || !same_list(known, alone)) {
+        return false;
+    }
+    *value = (*value & kList) | confirmed;
+    return true;
 }
 
 void RouteTable::replay(const std::vector<RouteEvent>& events, Changed& changed) {
@@ -97,7 +223,6 @@ RouteTable::Routes::iterator RouteTable::replaced_by(Routes& all, const IpPrefix
         if (again != range.end()) {
             const auto place = range.begin() - all.begin();
             all.erase(again);
-            --count_;
             return all.begin() + place;
         }
         return range.begin();
@@ -110,7 +235,8 @@ RouteTable::Routes::iterator RouteTable::replaced_by(Routes& all, const IpPrefix
 }
 
 void RouteTable::add(const RouteEvent& event, Changed& changed) {
-    Routes& all = routes_[event.prefix];
+    Work work = load(event.prefix);
+    Routes& all = work.routes;
     Route route = stored(event);
     route.confirmed = !sweeps(event.prefix.family());  // only a dump confirms
     auto range = same_key(all, event.table, event.metric);
@@ -125,6 +251,7 @@ void RouteTable::add(const RouteEvent& event, Changed& changed) {
         if (target != range.end()) {
             if (unite(target->nexthops, route.nexthops)) {
                 changed.push_back(event.prefix);
+                store(std::move(work));
             }
             return;
         }
@@ -136,18 +263,23 @@ void RouteTable::add(const RouteEvent& event, Changed& changed) {
         }
         route.confirmed = target->confirmed;
         *target = std::move(route);
+        store(std::move(work));
         return;
     }
     // IPv4 puts a route in front of its equals unless told to append; IPv6 always appends.
     const bool front = event.prefix.family() == IpFamily::v4 && event.placement != RoutePlacement::append;
     all.insert(front ? range.begin() : range.end(), std::move(route));
-    ++count_;
+    store(std::move(work));
     changed.push_back(event.prefix);
 }
 
 void RouteTable::add_dumped(const RouteEvent& event, Changed& changed) {
-    Routes& all = routes_[event.prefix];
     Route route = stored(event);
+    if (confirm_as_it_is(event, route)) {
+        return;
+    }
+    Work work = load(event.prefix);
+    Routes& all = work.routes;
     const auto range = same_key(all, event.table, event.metric);
     const bool sibling = is_sibling(event.prefix, route);
     const auto known = std::ranges::find_if(
@@ -155,13 +287,14 @@ void RouteTable::add_dumped(const RouteEvent& event, Changed& changed) {
     if (known == range.end()) {
         // A dump comes in the kernel's order: after what it has shown, before what it has not (yet).
         all.insert(std::ranges::find_if_not(range, &Route::confirmed), std::move(route));
-        ++count_;
+        store(std::move(work));
         changed.push_back(event.prefix);
         return;
     }
     if (sibling && known->confirmed) {
         if (unite(known->nexthops, route.nexthops)) {
             changed.push_back(event.prefix);
+            store(std::move(work));
         }
         return;
     }
@@ -174,18 +307,19 @@ void RouteTable::add_dumped(const RouteEvent& event, Changed& changed) {
         moved = place != known;
         std::rotate(place, known, std::next(known));
     }
+    store(std::move(work));
     if (!same || moved) {
         changed.push_back(event.prefix);
     }
 }
 
 void RouteTable::remove(const RouteEvent& event, Changed& changed) {
-    const auto found = routes_.find(event.prefix);
-    if (found == routes_.end()) {
+    Work work = load(event.prefix);
+    if (work.routes.empty()) {
         return;
     }
     const Route route = stored(event);
-    const auto range = same_key(found->second, event.table, event.metric);
+    const auto range = same_key(work.routes, event.table, event.metric);
     auto target = std::ranges::find_if(range, [&](const Route& r) { return same_entry(r, route); });
     if (target == range.end() && is_sibling(event.prefix, route)) {
         // One sibling of several, or all of them in one message.
@@ -198,6 +332,7 @@ void RouteTable::remove(const RouteEvent& event, Changed& changed) {
                 changed.push_back(event.prefix);
             }
             if (!target->nexthops.empty()) {
+                store(std::move(work));
                 return;
             }
         }
@@ -205,56 +340,116 @@ void RouteTable::remove(const RouteEvent& event, Changed& changed) {
         changed.push_back(event.prefix);
     }
     if (target != range.end()) {
-        found->second.erase(target);
-        --count_;
-    }
-    if (found->second.empty()) {
-        routes_.erase(found);
+        work.routes.erase(target);
+        store(std::move(work));
     }
 }
 
-void RouteTable::begin_resync(Families families) {
+void RouteTable::begin_resync(Families families, bool audit) {
     // What was logged in a resync that never ended holds no longer: its dump starts anew, after those events.
     events_.clear();
+    repaired_.clear();
     uncertain_ = false;
+    for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
+        unconfirm(family, has(families, family));
+    }
+    partial_.clear();
     resync_families_ = families;
     resyncing_ = true;
-    for (auto& [prefix, routes] : routes_) {
-        const bool swept = has(families, prefix.family());
-        for (Route& route : routes) {
-            route.confirmed = !swept;
-        }
+    audit_ = audit;
+}
+
+// Turning the mark is enough while all entries agree with it, which they do unless a resync never ended.
+void RouteTable::unconfirm(IpFamily family, bool swept) {
+    if (!sweeps(family)) {
+        mark(family) ^= swept ? kMark : 0;
+        return;
     }
+    const std::uint32_t bit = swept ? mark(family) ^ kMark : mark(family);
+    prefixes_.for_each(family, [&](const IpPrefix&, std::uint32_t& value) { value = (value & kList) | bit; });
 }
 
 bool RouteTable::end_resync(Changed& changed) {
-    remove_if(Families::both, [](const Route& route) { return !route.confirmed; }, changed);
+    for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
+        if (sweeps(family)) {
+            sweep(family, changed);
+        }
+    }
     for (const auto& [key, events] : events_) {
         replay(events, changed);
     }
+    // What events have said meanwhile is not the mirror's error.
+    std::erase_if(repaired_, [&](const IpPrefix& prefix) {
+        const auto first = events_.lower_bound(Key{prefix, 0, 0});
+        return first != events_.end() && std::get<0>(first->first) == prefix;
+    });
+    for (const auto& [key, events] : events_) {
+        const IpPrefix& prefix = std::get<0>(key);
+        if (std::uint32_t* value = prefixes_.find(prefix)) {
+            *value = (*value & kList) | mark(prefix.family());
+        }
+    }
+    partial_.clear();
     events_.clear();
     resyncing_ = false;
     return std::exchange(uncertain_, false);
 }
 
-void RouteTable::remove_if(Families families, const std::function<bool(const Route&)>& gone, Changed& changed) {
-    for (auto it = routes_.begin(); it != routes_.end();) {
-        auto& [prefix, routes] = *it;
-        if (!has(families, prefix.family())) {
-            ++it;
-            continue;
+void RouteTable::sweep(IpFamily family, Changed& changed) {
+    std::vector<IpPrefix> unseen;
+    prefixes_.for_each(family, [&](const IpPrefix& prefix, std::uint32_t& value) {
+        if ((value & kMark) != mark(family)) {
+            unseen.push_back(prefix);
         }
-        if (const std::size_t removed = std::erase_if(routes, gone); removed != 0) {
-            count_ -= removed;
+    });
+    for (const IpPrefix& prefix : unseen) {
+        Work work = load(prefix);
+        if (std::erase_if(work.routes, [](const Route& route) { return !route.confirmed; }) != 0) {
             changed.push_back(prefix);
+            if (audit_) {
+                repaired_.push_back(prefix);
+            }
+            store(std::move(work));
         }
-        it = routes.empty() ? routes_.erase(it) : std::next(it);
     }
 }
 
+void RouteTable::remove_if(Families families, const std::function<bool(const Route&)>& gone, Changed& changed) {
+    std::vector<IpPrefix> touched;
+    find_if([&](std::span<const Route> routes) { return std::ranges::any_of(routes, gone); }, touched);
+    for (const IpPrefix& prefix : touched) {
+        if (!has(families, prefix.family())) {
+            continue;
+        }
+        Work work = load(prefix);
+        if (std::erase_if(work.routes, gone) != 0) {
+            changed.push_back(prefix);
+            store(std::move(work));
+        }
+    }
+}
+
+void RouteTable::find_if(const std::function<bool(std::span<const Route>)>& which, Changed& found) const {
+    std::vector<bool> named(lists_.size());
+    bool any = false;
+    for (std::size_t i = 0; i < lists_.size(); ++i) {
+        if (lists_[i].users != 0 && which(lists_[i].routes)) {
+            named[i] = any = true;
+        }
+    }
+    if (!any) {
+        return;
+    }
+    prefixes_.for_each([&](const IpPrefix& prefix, std::uint32_t value) {
+        if (named[value & kList]) {
+            found.push_back(prefix);
+        }
+    });
+}
+
 std::span<const Route> RouteTable::routes(const IpPrefix& prefix) const {
-    const auto found = routes_.find(prefix);
-    return found == routes_.end() ? std::span<const Route>{} : std::span<const Route>(found->second);
+    const std::uint32_t* value = prefixes_.find(prefix);
+    return value == nullptr ? std::span<const Route>{} : std::span<const Route>(lists_[*value & kList].routes);
 }
 
 }  // namespace twinspan::netlink

@@ -1,13 +1,18 @@
 // The kernel's routes of the tables main and local, by prefix. Follows what Linux does on add, append, replace and
-// delete, which differs between IPv4 and IPv6, and repairs itself from a dump (mark and sweep).
+// delete, which differs between IPv4 and IPv6, and repairs itself from a dump (mark and sweep). Prefixes with the same
+// routes (next hops, metrics, protocols) share one list of them, so a full Internet table takes some 20 bytes a prefix.
 #pragma once
 
 #include "control/netlink/types.hpp"
+#include "dataplane/base/prefix_map.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <tuple>
 #include <unordered_map>
@@ -48,42 +53,90 @@ public:
     // have read the route before or after they happened.
     void apply_dumped(const RouteEvent& event, Changed& changed);
 
-    void begin_resync(Families families);
+    // `audit`: what the dump puts right is written down.
+    void begin_resync(Families families, bool audit = false);
     // Removes what the dump has not shown. To be called when the events that came before the dump's end are all
     // applied. True: an event said "replace" of a prefix with several routes of one metric while the dump ran, and
     // which one went cannot be known. The state may be wrong in that prefix; another resync puts it right.
     [[nodiscard]] bool end_resync(Changed& changed);
     bool resyncing() const noexcept { return resyncing_; }
 
+    // What an audit has put right and no event has said meanwhile: complete when it has ended, until the next resync.
+    const std::vector<IpPrefix>& repaired() const noexcept { return repaired_; }
+
     // Removes routes of the families that `gone` names. For what Linux removes without saying so.
     void remove_if(Families families, const std::function<bool(const Route&)>& gone, Changed& changed);
+    // Appends the prefixes whose routes `which` names. Costs a walk over the prefixes only when there are some.
+    void find_if(const std::function<bool(std::span<const Route>)>& which, Changed& found) const;
 
-    // Local table first, then main by metric; empty when there is none.
+    // Local table first, then main by metric; empty when there is none. Good until the next change.
     std::span<const Route> routes(const IpPrefix& prefix) const;
-    std::size_t prefixes() const noexcept { return routes_.size(); }
+    bool has_length(IpFamily family, unsigned length) const noexcept { return prefixes_.has_length(family, length); }
+    std::size_t prefixes() const noexcept { return prefixes_.size(); }
     std::size_t size() const noexcept { return count_; }
+    std::size_t lists() const noexcept { return by_hash_.size(); }
+    template <class F>  // f(std::span<const Route>), once for each list that prefixes share
+    void for_each_list(F&& f) const {
+        for (const List& list : lists_) {
+            if (list.users != 0) {
+                f(std::span<const Route>(list.routes));
+            }
+        }
+    }
 
     template <class F>  // f(const IpPrefix&, std::span<const Route>)
     void for_each(F&& f) const {
-        for (const auto& [prefix, routes] : routes_) {
-            f(prefix, std::span<const Route>(routes));
-        }
+        prefixes_.for_each([&](const IpPrefix& prefix, std::uint32_t value) {
+            f(prefix, std::span<const Route>(lists_[value & kList].routes));
+        });
     }
 
 private:
     using Key = std::tuple<IpPrefix, std::uint32_t, std::uint32_t>;  // prefix, table, metric
     using Routes = std::vector<Route>;
+    // A prefix's value: the number of its list, and what the resync has seen.
+    static constexpr std::uint32_t kMark = 1u << 31;  // as mark_ of its family: all its routes are confirmed
+    static constexpr std::uint32_t kPartial = 1u << 30;  // some are: see partial_
+    static constexpr std::uint32_t kList = kPartial - 1;
+    struct List {
+        Routes routes;  // `confirmed` says nothing here
+        std::uint32_t users = 0;
+    };
+    // The routes of one prefix while they change, confirmed each.
+    struct Work {
+        IpPrefix prefix;
+        Routes routes;
+        std::optional<std::uint32_t> value;  // what was stored
+    };
+
+    Work load(const IpPrefix& prefix) const;
+    void store(Work&& work);
+    std::uint32_t list_of(Routes&& routes);
+    void leave_list(std::uint32_t list);
+    std::optional<std::uint32_t> find_list(std::span<const Route> routes, std::size_t hash) const;
+    std::uint32_t& mark(IpFamily family) noexcept { return mark_[family == IpFamily::v4 ? 0 : 1]; }
+    std::uint32_t mark(IpFamily family) const noexcept { return mark_[family == IpFamily::v4 ? 0 : 1]; }
+    void unconfirm(IpFamily family, bool swept);
+    bool confirm_as_it_is(const RouteEvent& event, const Route& route);
 
     void add(const RouteEvent& event, Changed& changed);
     void add_dumped(const RouteEvent& event, Changed& changed);
     void remove(const RouteEvent& event, Changed& changed);
     Routes::iterator replaced_by(Routes& all, const IpPrefix& prefix, const Route& route, bool may_be_old);
     void replay(const std::vector<RouteEvent>& events, Changed& changed);
+    void sweep(IpFamily family, Changed& changed);
     bool sweeps(IpFamily family) const noexcept { return resyncing_ && has(resync_families_, family); }
 
-    std::unordered_map<IpPrefix, Routes> routes_;
+    PrefixMap prefixes_;
+    std::deque<List> lists_;
+    std::vector<std::uint32_t> free_lists_;
+    std::unordered_multimap<std::size_t, std::uint32_t> by_hash_;
+    std::array<std::uint32_t, 2> mark_{};  // kMark or 0
+    std::unordered_map<IpPrefix, std::vector<bool>> partial_;
     std::map<Key, std::vector<RouteEvent>> events_;  // during a resync: what happened meanwhile, in order
+    std::vector<IpPrefix> repaired_;
     std::size_t count_ = 0;
+    bool audit_ = false;
     bool uncertain_ = false;
     Families resync_families_ = Families::both;
     bool resyncing_ = false;

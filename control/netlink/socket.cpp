@@ -81,7 +81,7 @@ Result<Read> Socket::read(std::span<std::byte> into) {
             if (errno == EAGAIN) {
                 return Read{ReadOutcome::drained, 0};
             }
-            if (errno == ENOBUFS) {
+            if (errno == ENOBUFS || errno == ENOMEM) {  // messages are gone, or the kernel could make none
                 return Read{ReadOutcome::overrun, 0};
             }
             return failed("reading rtnetlink");

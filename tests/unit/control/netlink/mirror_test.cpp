@@ -53,6 +53,7 @@ protected:
     }
     void TearDown() override {
         mirror_.reset();
+        EXPECT_EQ(problems_, expected_problems_);
         if (old_namespace_ >= 0) {
             EXPECT_TRUE(setns(old_namespace_, CLONE_NEWNET) == 0 || geteuid() != 0);
             close(old_namespace_);
@@ -60,9 +61,10 @@ protected:
     }
 
     void start(const MirrorOptions& options = {}) {
-        auto opened = Mirror::open(options, {.on_changes = [this](const KernelState&, const Changes& c) {
-            seen_.push_back(c);
-        }, .on_problem = [](std::string_view what) { ADD_FAILURE() << what; }});
+        auto opened =
+            Mirror::open(options, {.on_changes = [this](const KernelState&, const Changes& c) { seen_.push_back(c); },
+                                   .on_problem = [this](std::string_view what) { problems_.emplace_back(what); },
+                                   .on_audit = [this](const AuditReport& report) { audits_.push_back(report); }});
         ASSERT_TRUE(opened) << opened.error().what;
         mirror_ = std::move(*opened);
         mirror_->watch("a0");
@@ -167,6 +169,8 @@ protected:
 
     std::unique_ptr<Mirror> mirror_;
     std::vector<Changes> seen_;
+    std::vector<AuditReport> audits_;
+    std::vector<std::string> problems_, expected_problems_;
     int old_namespace_ = -1;
 };
 
@@ -270,17 +274,22 @@ TEST_F(MirrorTest, LinkStateNeighboursAndDeletedDevices) {
     run("ip link del a0");
     expect_equal("deleted");
     EXPECT_EQ(mirror_->state().link(a0), nullptr);
+    const IfIndex b0 = index("b0");
     run("ip link set b0 down; ip link set b0 name c0; ip link set x0 down; ip link set x0 name a0; ip link set a0 up; "
-        "ip addr add 172.16.7.1/24 dev a0");
+        "ip addr add 172.16.7.1/24 dev a0; ip link set c0 up; ip route add 10.8.0.0/16 via 172.16.0.6");
     settle();
-    EXPECT_EQ(mirror_->state().link("b0"), nullptr);
+    expected_problems_ = {"netdev b0 is called c0 now; it is followed as before"};
+    ASSERT_NE(mirror_->state().link("b0"), nullptr);
+    EXPECT_EQ(mirror_->state().link("b0")->ifindex, b0);
+    EXPECT_TRUE(mirror_->state().link("b0")->up);
+    EXPECT_EQ(best("10.8.0.0/16"), (std::vector{NextHop{ip("172.16.0.6"), b0, 1, false, false}}));
     ASSERT_NE(mirror_->state().link("a0"), nullptr) << "another device took the watched name";
     EXPECT_NE(mirror_->state().address({index("a0"), prefix("172.16.7.1/24")}), nullptr);
 }
 
 TEST_F(MirrorTest, AnOverrunLeadsToADumpThatMakesItEqualAgain) {
     run("ip addr add 172.16.0.1/30 dev a0; ip addr add 172.16.0.5/30 dev b0");
-    start({.receive_buffer_bytes = 4096, .reads_per_call = 4});
+    start({.receive_buffer_bytes = 4096, .event_reads_per_call = 4});
     {
         std::ofstream batch("/tmp/twinspan_mirror_test." + std::to_string(getpid()));
         for (int i = 0; i < 5000; ++i) {
@@ -304,7 +313,7 @@ TEST_F(MirrorTest, AnOverrunLeadsToADumpThatMakesItEqualAgain) {
 TEST_F(MirrorTest, ChangesDuringADumpAreNotLost) {
     run("ip addr add 172.16.0.1/30 dev a0; ip addr add 172.16.0.5/30 dev b0; "
         "for i in $(seq 0 3999); do echo route add 10.$((i/250)).$((i%250)).0/24 via 172.16.0.2; done | ip -b -");
-    start({.receive_buffer_bytes = std::size_t{8} << 20, .reads_per_call = 1});
+    start({.receive_buffer_bytes = std::size_t{8} << 20, .event_reads_per_call = 1, .dump_reads_per_call = 1});
     Requests requests = Requests::open().value();
     const IfIndex b0 = index("b0");
     for (int round = 0; round < 5; ++round) {
@@ -327,6 +336,92 @@ TEST_F(MirrorTest, ChangesDuringADumpAreNotLost) {
         expect_equal("round " + std::to_string(round));
     }
     EXPECT_GE(mirror_->metrics().resyncs, 6u);
+}
+
+TEST_F(MirrorTest, AnAuditCountsWhatTheMirrorHadWrongAndNotWhatIsOnItsWay) {
+    run("ip addr add 172.16.0.1/30 dev a0; ip addr add 172.16.0.5/30 dev b0; "
+        "for i in $(seq 0 999); do echo route add 10.$((i/250)).$((i%250)).0/24 via 172.16.0.2; done | ip -b -");
+    start();
+    const auto audit = [&] {
+        mirror_->request_audit();
+        settle(400);
+    };
+    audit();
+    ASSERT_EQ(audits_.size(), 1u);
+    EXPECT_EQ(audits_.back().difference, 0u);
+    EXPECT_EQ(audits_.back().routes, mirror_->state().routes().size());
+    // Behind the mirror's back: one missing, one too many, one with another gateway.
+    auto& state = const_cast<KernelState&>(mirror_->state());
+    Changes changes;
+    RouteEvent route;
+    route.deleted = true;
+    route.prefix = prefix("10.1.1.0/24");
+    route.nexthops = {{ip("172.16.0.2"), index("a0"), 1, false, false}};
+    state.apply(route, changes);
+    route.deleted = false;
+    route.prefix = prefix("10.9.9.0/24");
+    state.apply(route, changes);
+    route.prefix = prefix("10.1.2.0/24");
+    route.placement = RoutePlacement::replace;
+    route.nexthops[0].gateway = ip("172.16.0.3");
+    state.apply(route, changes);
+    ASSERT_EQ(changes.prefixes.size(), 3u);
+    run("ip route add 10.77.0.0/16 via 172.16.0.2");  // its event waits: no error of the mirror's
+    seen_.clear();
+    audit();
+    ASSERT_EQ(audits_.size(), 2u);
+    EXPECT_EQ(audits_.back().difference, 3u);
+    EXPECT_EQ(audits_.back().example, prefix("10.1.1.0/24"));
+    EXPECT_EQ(mirror_->metrics().audit_difference, 3u);
+    expect_equal("put right");
+    for (const char* repaired : {"10.1.1.0/24", "10.9.9.0/24", "10.1.2.0/24"}) {
+        EXPECT_TRUE(reported(repaired)) << repaired;
+    }
+    EXPECT_FALSE(reported("10.1.3.0/24"));
+    audit();
+    EXPECT_EQ(audits_.back().difference, 0u);
+}
+
+// Sockets for dumps cannot be had: the daemon lives on with what it has, and dumps when it can.
+TEST_F(MirrorTest, ADumpWaitsUntilTheMachineHasDescriptorsAgain) {
+    run("ip addr add 172.16.0.1/30 dev a0");
+    start();
+    rlimit before{};
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit none{3, before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    mirror_->request_resync();
+    for (int i = 0; i < 20; ++i) {
+        pollfd ready{mirror_->fd(), POLLIN, 0};
+        poll(&ready, 1, 20);
+        ASSERT_TRUE(mirror_->on_readable());
+    }
+    EXPECT_FALSE(mirror_->in_sync());
+    EXPECT_GE(mirror_->metrics().retries, 2u);
+    EXPECT_LT(mirror_->metrics().retries, 8u) << "it waits longer each time";
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    expected_problems_ = problems_;
+    run("ip route add 10.5.0.0/16 via 172.16.0.2");
+    settle(3500);
+    expect_equal("afterwards");
+    EXPECT_TRUE(mirror_->state().best_route(prefix("10.5.0.0/16")));
+}
+
+// With a million routes a dump for each link that goes would hold up what matters then.
+TEST_F(MirrorTest, ALinkThatNoRouteUsesCostsNoDump) {
+    run("ip addr add 172.16.0.1/30 dev a0; ip addr add 172.16.0.5/30 dev b0");
+    start();
+    const auto before = mirror_->metrics().resyncs;
+    run("ip link set a1 down");
+    settle();
+    EXPECT_EQ(mirror_->metrics().resyncs, before) << "carrier alone removes nothing";
+    run("ip addr flush dev b0");
+    settle();
+    const auto flushed = mirror_->metrics().resyncs;
+    run("ip link set b0 down");
+    settle();
+    EXPECT_EQ(mirror_->metrics().resyncs, flushed);
+    expect_equal("down");
 }
 
 TEST_F(MirrorTest, RequestsDoWhatTheySay) {
