@@ -245,6 +245,9 @@ void Dataplane::erase(const Ipv6Address& prefix, unsigned length) { impl_->fib6-
 bool Dataplane::link_up(std::uint16_t port) const { return impl_->ports[port].link_up(); }
 PortStats Dataplane::port_stats(std::uint16_t port) const { return impl_->ports[port].stats(); }
 
+Result<void> Dataplane::steer(std::uint16_t port, const Steering& wanted) { return impl_->ports[port].steer(wanted); }
+SteeringCounters Dataplane::steered(std::uint16_t port) const { return impl_->ports[port].steered(); }
+
 std::vector<const WorkerCounters*> Dataplane::counters() const {
     std::vector<const WorkerCounters*> all;
     for (const WorkerThread& w : impl_->workers) {

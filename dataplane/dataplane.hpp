@@ -4,6 +4,7 @@
 #include "dataplane/base/error.hpp"
 #include "dataplane/config/route_result.hpp"
 #include "dataplane/config/snapshot.hpp"
+#include "dataplane/config/steering.hpp"
 
 #include <array>
 #include <chrono>
@@ -40,12 +41,15 @@ struct PortSpec {
     std::string name;    // as in the configuration
     std::string device;  // PCI address, or a vdev with its arguments: "net_af_packet0,iface=eth1"
     std::uint16_t mtu = 1500;
+    std::string shared = {};  // instead of `device`: a NIC that Linux keeps
 };
 
 struct PortInfo {
     std::uint16_t index;      // in Snapshot::ports
     MacAddress mac;
     std::string kernel_netdev;  // the Linux interface behind it (AF_PACKET, AF_XDP), or empty
+    // Shared, and the NIC takes VLAN tags off where the XDP program cannot see them.
+    bool blind_to_stripped_tags = false;
 };
 
 enum class NetdevKind : std::uint8_t { tap, tun };
@@ -96,6 +100,10 @@ public:
     // Link state by the driver; ports with a kernel netdev are better watched by rtnetlink.
     bool link_up(std::uint16_t port) const;
     PortStats port_stats(std::uint16_t port) const;
+
+    // Shared ports: what the workers take from Linux. Nothing until the first call, nothing after the end.
+    Result<void> steer(std::uint16_t port, const Steering& wanted);
+    SteeringCounters steered(std::uint16_t port) const;
 
     // Workers first, the punt thread last. Any thread may read.
     // Workers: rx + injected + generated = tx + punted + drops.

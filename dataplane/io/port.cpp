@@ -85,28 +85,60 @@ Error Port::failed(const std::string& what, int code) const {
 
 Result<Port> Port::open(const PortSpec& spec, std::uint16_t index, std::uint16_t workers, rte_mempool* buffers) {
     Port port{spec, kNoDevice};
-    if (const int rc = rte_dev_probe(spec.device.c_str()); rc != 0) {
-        return std::unexpected(port.failed("no such device, or its driver did not take it", -rc));
-    }
-    const std::string name{device_name(spec.device)};
-    if (const int rc = rte_eth_dev_get_port_by_name(name.c_str(), &port.device_); rc != 0) {
-        port.device_ = kNoDevice;
-        return std::unexpected(port.failed("the device is no network port", -rc));
-    }
     port.info_.index = index;
-    if (auto configured = port.configure(workers, buffers); !configured) {
-        return std::unexpected(configured.error());
+    Result<void> done;
+    if (!spec.shared.empty()) {
+        done = port.prepare_shared();
     }
-    return port;
+    if (done) {
+        done = port.probe();
+    }
+    if (done) {
+        done = port.configure(workers, buffers);
+    }
+    if (done && port.steering_ != nullptr) {
+        done = port.steering_->take_over(port.info_.mac);
+        port.info_.blind_to_stripped_tags = port.steering_->blind_to_stripped_tags();
+    }
+    return done ? Result<Port>{std::move(port)} : std::unexpected(done.error());
+}
+
+Result<void> Port::prepare_shared() {
+    auto steering = XdpSteering::prepare(spec_.shared);
+    if (!steering) {
+        return std::unexpected(Error{"port " + spec_.name + ": " + steering.error().what});
+    }
+    steering_ = std::move(*steering);
+    if (steering_->mtu() < spec_.mtu) {
+        return std::unexpected(Error{"port " + spec_.name + ": MTU " + std::to_string(spec_.mtu) +
+                                     " is more than the " + std::to_string(steering_->mtu()) + " of netdev " +
+                                     spec_.shared});
+    }
+    spec_.device = steering_->device("net_af_xdp_" + std::to_string(info_.index));
+    return {};
+}
+
+Result<void> Port::probe() {
+    if (const int rc = rte_dev_probe(spec_.device.c_str()); rc != 0) {
+        return std::unexpected(failed("no such device, or its driver did not take it", -rc));
+    }
+    const std::string name{device_name(spec_.device)};
+    if (const int rc = rte_eth_dev_get_port_by_name(name.c_str(), &device_); rc != 0) {
+        device_ = kNoDevice;
+        return std::unexpected(failed("the device is no network port", -rc));
+    }
+    return {};
 }
 
 Port::Port(Port&& other) noexcept
     : spec_(std::move(other.spec_)),
       device_(std::exchange(other.device_, kNoDevice)),
       rx_queues_(other.rx_queues_),
-      info_(std::move(other.info_)) {}
+      info_(std::move(other.info_)),
+      steering_(std::move(other.steering_)) {}
 
 Port::~Port() {
+    steering_.reset();  // the driver takes off whatever program is there
     if (device_ != kNoDevice) {
         rte_eth_dev_stop(device_);
         rte_eth_dev_close(device_);
@@ -145,6 +177,24 @@ Result<void> Port::configure(std::uint16_t workers, rte_mempool* buffers) {
                                           std::to_string(tx_queues) + " transmit queues",
                                       -rc));
     }
+    if (auto made = make_queues(tx_queues, buffers); !made) {
+        return made;
+    }
+    // The MTU of a shared NIC is Linux's affair.
+    const int rc = steering_ != nullptr ? 0 : rte_eth_dev_set_mtu(device_, spec_.mtu);
+    if (rc != 0 && rc != -ENOTSUP) {
+        return std::unexpected(failed("MTU " + std::to_string(spec_.mtu), -rc));
+    }
+    rte_ether_addr mac{};
+    rte_eth_macaddr_get(device_, &mac);
+    std::memcpy(info_.mac.data(), mac.addr_bytes, info_.mac.size());
+    info_.kernel_netdev = kernel_netdev(spec_.device, device.if_index);
+    return {};
+}
+
+Result<void> Port::make_queues(std::uint16_t tx_queues, rte_mempool* buffers) {
+    rte_eth_dev_info device{};
+    rte_eth_dev_info_get(device_, &device);
     std::uint16_t rx_descriptors = kDescriptors;
     std::uint16_t tx_descriptors = kDescriptors;
     rte_eth_dev_adjust_nb_rx_tx_desc(device_, &rx_descriptors, &tx_descriptors);
@@ -161,13 +211,6 @@ Result<void> Port::configure(std::uint16_t workers, rte_mempool* buffers) {
             return std::unexpected(failed("transmit queue " + std::to_string(q), -rc));
         }
     }
-    if (const int rc = rte_eth_dev_set_mtu(device_, spec_.mtu); rc != 0 && rc != -ENOTSUP) {
-        return std::unexpected(failed("MTU " + std::to_string(spec_.mtu), -rc));
-    }
-    rte_ether_addr mac{};
-    rte_eth_macaddr_get(device_, &mac);
-    std::memcpy(info_.mac.data(), mac.addr_bytes, info_.mac.size());
-    info_.kernel_netdev = kernel_netdev(spec_.device, device.if_index);
     return {};
 }
 
@@ -175,8 +218,9 @@ Result<void> Port::start() {
     if (const int rc = rte_eth_dev_start(device_); rc != 0) {
         return std::unexpected(failed("starting it", -rc));
     }
-    // Neighbour discovery and routing protocols need multicast; a device that cannot filter it gives us everything.
-    if (rte_eth_allmulticast_enable(device_) != 0) {
+    // Neighbour discovery and routing protocols need multicast; a device that cannot filter it gives us everything. On
+    // a shared NIC the steering sees to it.
+    if (steering_ == nullptr && rte_eth_allmulticast_enable(device_) != 0) {
         rte_eth_promiscuous_enable(device_);
     }
     return {};
@@ -198,6 +242,14 @@ PortStats Port::stats() const {
             .rx_errors = s.ierrors,
             .tx_errors = s.oerrors};
 }
+
+Result<void> Port::steer(const Steering& wanted) {
+    auto done =
+        steering_ != nullptr ? steering_->set(wanted) : std::unexpected(Error{"the NIC is not shared with Linux"});
+    return done ? done : std::unexpected(Error{"port " + spec_.name + ": " + done.error().what});
+}
+
+SteeringCounters Port::steered() const { return steering_ != nullptr ? steering_->counters() : SteeringCounters{}; }
 
 RxQueue Port::rx_queue(std::uint16_t queue) const noexcept {
     return {.burst = device_ == info_.index ? receive : receive_and_relabel, .arg = pack(device_, queue, info_.index)};

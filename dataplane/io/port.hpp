@@ -3,8 +3,10 @@
 
 #include "dataplane/dataplane.hpp"
 #include "dataplane/io/queue.hpp"
+#include "dataplane/io/xdp_steering.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -26,6 +28,8 @@ public:
     const PortInfo& info() const noexcept { return info_; }
     bool link_up() const;
     PortStats stats() const;
+    Result<void> steer(const Steering& wanted);  // of a shared port
+    SteeringCounters steered() const;
 
     // To be dealt to the workers; a queue is for one worker alone.
     std::uint16_t rx_queues() const noexcept { return rx_queues_; }
@@ -34,13 +38,17 @@ public:
 
 private:
     Port(PortSpec spec, std::uint16_t device) : spec_(std::move(spec)), device_(device) {}
+    Result<void> prepare_shared();
+    Result<void> probe();
     Result<void> configure(std::uint16_t workers, rte_mempool* buffers);
+    Result<void> make_queues(std::uint16_t tx_queues, rte_mempool* buffers);
     Error failed(const std::string& what, int code) const;
 
     PortSpec spec_;
     std::uint16_t device_;  // DPDK's port id
     std::uint16_t rx_queues_ = 0;
     PortInfo info_{};
+    std::unique_ptr<XdpSteering> steering_;  // of a shared port
 };
 
 }  // namespace twinspan

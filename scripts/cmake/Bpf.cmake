@@ -1,9 +1,12 @@
 # twinspan_bpf(<folder> [TARGET name] [OUTPUT_DIRECTORY dir]): compiles each *.bpf.c below the folder with clang to
 # build/<preset>/<dir>/<name>.bpf.o; the target is part of ALL. Without sources there is no target.
+# With EMBED_IN <layer>, bpftool turns each object into the header <name>.skel.h, which that layer can include: the program
+# is then part of the binary.
 find_program(TWINSPAN_BPF_CLANG NAMES clang-19 clang)
+find_program(TWINSPAN_BPFTOOL NAMES bpftool PATHS /usr/sbin)
 
 function(twinspan_bpf folder)
-    cmake_parse_arguments(arg "" "TARGET;OUTPUT_DIRECTORY" "" ${ARGN})
+    cmake_parse_arguments(arg "" "TARGET;OUTPUT_DIRECTORY;EMBED_IN" "" ${ARGN})
     string(REPLACE "/" "_" default_target ${folder}_bpf)
     set(target ${arg_TARGET})
     if(NOT target)
@@ -18,7 +21,9 @@ function(twinspan_bpf folder)
     if(NOT sources)
         return()
     endif()
-    if(NOT TWINSPAN_BPF_CLANG)
+    if(arg_EMBED_IN AND NOT (TWINSPAN_BPF_CLANG AND TWINSPAN_BPFTOOL))
+        message(FATAL_ERROR "clang and bpftool are needed for the BPF programs of ${folder} (scripts/setup installs them)")
+    elseif(NOT TWINSPAN_BPF_CLANG)
         message(WARNING "No clang: the BPF programs of ${folder} are not built (scripts/setup installs it)")
         return()
     endif()
@@ -38,6 +43,22 @@ function(twinspan_bpf folder)
             COMMENT "Compiling BPF program ${stem}"
             VERBATIM)
         list(APPEND objects ${object})
+        if(arg_EMBED_IN)
+            cmake_path(GET source STEM name)
+            set(skeleton ${PROJECT_BINARY_DIR}/${directory}/${name}.skel.h)
+            add_custom_command(
+                OUTPUT ${skeleton}
+                COMMAND sh -c "\"$1\" gen skeleton \"$2\" name \"$3\" > \"$4\"" sh
+                        ${TWINSPAN_BPFTOOL} ${object} ${name} ${skeleton}
+                DEPENDS ${object}
+                COMMENT "Embedding BPF program ${name}"
+                VERBATIM)
+            list(APPEND objects ${skeleton})
+        endif()
     endforeach()
     add_custom_target(${target} ALL DEPENDS ${objects})
+    if(arg_EMBED_IN)
+        add_dependencies(twinspan_${arg_EMBED_IN} ${target})
+        target_include_directories(twinspan_${arg_EMBED_IN} SYSTEM PRIVATE ${PROJECT_BINARY_DIR}/${directory})
+    endif()
 endfunction()
