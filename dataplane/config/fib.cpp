@@ -1,10 +1,9 @@
+// IPv6; the IPv4 table is in fib4.cpp.
 #include "dataplane/config/fib.hpp"
 
 #include <rte_errno.h>
-#include <rte_fib.h>
 #include <rte_fib6.h>
 #include <rte_memory.h>
-#include <rte_rib.h>
 #include <rte_rib6.h>
 #include <rte_version.h>
 
@@ -14,19 +13,16 @@
 namespace twinspan {
 namespace {
 
-constexpr unsigned kIpv4Bits = 32;
 constexpr unsigned kIpv6Bits = 128;
 
 constexpr std::uint32_t kNoRoute = RouteResult::dropped(Drop::no_route).raw();
-// The libraries empty a second-level table the moment they free it, so a worker that stands between its two loads may
+// The library empties a second-level table the moment it frees it, so a worker that stands between its two loads may
 // read zero. Zero has to be a drop: then the race cannot send a packet anywhere.
 static_assert(RouteResult::from_raw(0).kind() == RouteKind::drop);
 
 Error library_error(const std::string& what, int code) {
     return {what + ": " + (code == ENOSPC ? "the table is full" : rte_strerror(code))};
 }
-
-constexpr std::uint32_t mask4(unsigned length) noexcept { return length == 0 ? 0 : ~std::uint32_t{0} << (32 - length); }
 
 // The address that differs in the prefix's last bit: the first of the other half of the shorter prefix around it.
 Ipv6Address flip_bit(Ipv6Address address, unsigned bit) noexcept {
@@ -44,11 +40,6 @@ using Key6 = std::uint8_t[16];
 const std::uint8_t* key6(const Ipv6Address& address) noexcept { return address.data(); }
 #endif
 
-void bulk4(const void* table, const std::uint32_t* dst, std::uint64_t* out, unsigned n) noexcept {
-    rte_fib_lookup_bulk(static_cast<rte_fib*>(const_cast<void*>(table)), const_cast<std::uint32_t*>(dst), out,
-                        static_cast<int>(n));
-}
-
 void bulk6(const void* table, const Ipv6Address* dst, std::uint64_t* out, unsigned n) noexcept {
     auto* keys = reinterpret_cast<Key6*>(const_cast<Ipv6Address*>(dst));
     rte_fib6_lookup_bulk(static_cast<rte_fib6*>(const_cast<void*>(table)), keys, out, static_cast<int>(n));
@@ -56,67 +47,7 @@ void bulk6(const void* table, const Ipv6Address* dst, std::uint64_t* out, unsign
 
 }  // namespace
 
-void Fib4::Free::operator()(rte_fib* fib) const noexcept { rte_fib_free(fib); }
 void Fib6::Free::operator()(rte_fib6* fib) const noexcept { rte_fib6_free(fib); }
-
-// The library's default lookup is the scalar one below 512-bit vectors. It costs 3.6 cycles an address, AVX-512 3.4
-// (64 in a burst, 1,000 routes): too little to allow wide vectors in every driver.
-Result<Fib4> Fib4::create(const std::string& name, std::uint32_t max_routes) {
-    rte_fib_conf conf{};
-    conf.type = RTE_FIB_DIR24_8;
-    conf.default_nh = kNoRoute;
-    conf.max_routes = static_cast<int>(max_routes);
-    conf.dir24_8.nh_sz = RTE_FIB_DIR24_8_4B;
-    conf.dir24_8.num_tbl8 = std::max<std::uint32_t>(max_routes / 8, 256);
-    rte_fib* fib = rte_fib_create(name.c_str(), SOCKET_ID_ANY, &conf);
-    if (fib == nullptr) {
-        return std::unexpected(library_error("IPv4 FIB for " + std::to_string(max_routes) + " routes", rte_errno));
-    }
-    return Fib4{fib};
-}
-
-Result<void> Fib4::insert(be32 prefix, unsigned length, RouteResult result) {
-    if (length > kIpv4Bits) {
-        return std::unexpected(Error{"IPv4 prefix length " + std::to_string(length) + " is more than 32"});
-    }
-    const std::uint32_t address = prefix.host() & mask4(length);
-    const bool is_long = length > 24;
-    const bool replaces =
-        rte_rib_lookup_exact(rte_fib_get_rib(fib_.get()), address, static_cast<std::uint8_t>(length)) != nullptr;
-    if (is_long) {
-        grace_.before_taking();
-    }
-    const int rc = rte_fib_add(fib_.get(), address, static_cast<std::uint8_t>(length), result.raw());
-    if (rc != 0) {
-        return std::unexpected(library_error("IPv4 route", -rc));
-    }
-    has_long_prefixes_ |= is_long;
-    // A table is freed when all of it has become equal. After a new long prefix the other half must then be equal too.
-    bool may_have_freed = has_long_prefixes_;
-    if (is_long && !replaces) {
-        std::uint32_t neighbour = address ^ 1u << (32 - length);
-        std::uint64_t found = 0;
-        rte_fib_lookup_bulk(fib_.get(), &neighbour, &found, 1);
-        may_have_freed = found == result.raw();
-    }
-    if (may_have_freed) {
-        grace_.freed();
-    }
-    return {};
-}
-
-void Fib4::erase(be32 prefix, unsigned length) {
-    if (length > kIpv4Bits) {
-        return;
-    }
-    if (has_long_prefixes_) {
-        grace_.before_taking();
-        grace_.freed();
-    }
-    rte_fib_delete(fib_.get(), prefix.host() & mask4(length), static_cast<std::uint8_t>(length));
-}
-
-Lookup4 Fib4::lookup() const noexcept { return {.table = fib_.get(), .bulk = bulk4}; }
 
 Result<Fib6> Fib6::create(const std::string& name, std::uint32_t max_routes) {
     rte_fib6_conf conf{};
