@@ -308,6 +308,7 @@ void check_draft(Diagnostics& diagnostics, Draft& draft) {
     check_pools(diagnostics, draft);
     check_accept(diagnostics, draft);
     check_tunnels(diagnostics, draft);
+    check_routing(diagnostics, draft);
 }
 
 }  // namespace twinspan

@@ -10,6 +10,17 @@ std::uint32_t Config::nat_sessions() const noexcept {
     return sum;
 }
 
+std::uint32_t prefix_limit4(const Config& config, Zone zone) noexcept {
+    if (zone != Zone::private_peering) {
+        return carries_public_addresses_only(zone) ? 200 : 4000;
+    }
+    return config.circuit && config.circuit->sku == CircuitSku::premium ? 10000 : 4000;
+}
+
+std::uint32_t prefix_limit6(Zone zone) noexcept {
+    return zone == Zone::private_peering ? 100 : zone == Zone::microsoft_peering ? 200 : 0;
+}
+
 std::string to_string(Zone zone) {
     switch (zone) {
         case Zone::lan:

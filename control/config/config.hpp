@@ -1,6 +1,8 @@
 // The whole configuration as plain values: parsed, completed with defaults and free of contradictions.
 #pragma once
 
+#include "control/config/bgp_config.hpp"
+#include "control/config/ike_config.hpp"
 #include "control/config/prefix.hpp"
 #include "dataplane/base/zone.hpp"
 #include "dataplane/config/snapshot.hpp"
@@ -35,12 +37,16 @@ struct WorkersConfig {
 
 struct PortConfig {
     std::string name;
-    std::string device;
+    std::string device;  // either this,
+    std::string shared;  // or the netdev of a NIC that Linux keeps
     std::uint16_t mtu = 1500;
 };
 
+enum class CircuitSku : std::uint8_t { standard, premium };
+
 struct CircuitConfig {
     std::string name;
+    CircuitSku sku = CircuitSku::standard;
     std::uint64_t bandwidth_bps = 0;
     std::string primary_port;
     std::string secondary_port;  // may be the same port as the primary's
@@ -56,6 +62,7 @@ struct LegConfig {
     std::array<VlanTag, 2> tags{};
     std::vector<InterfaceAddress4> addresses4;
     std::vector<InterfaceAddress6> addresses6;
+    std::optional<LegBgp> bgp;
 };
 
 struct PoolConfig {
@@ -82,8 +89,11 @@ struct TunnelConfig {
     be32 local{};
     be32 remote{};
     std::uint16_t mtu = 1500;  // largest outer packet
-    std::filesystem::path sa_file;
+    std::filesystem::path sa_file;               // empty with `ike`
     bool netdev = true;
+    std::optional<InterfaceAddress4> address;  // of its netdev
+    std::optional<IkeConfig> ike;
+    std::optional<TunnelBgp> bgp;
 };
 
 struct LimitsConfig {
@@ -102,9 +112,12 @@ struct Config {
     LimitsConfig limits;
     std::vector<PortConfig> ports;  // in the order of the file, like all that follows
     std::optional<CircuitConfig> circuit;
+    std::optional<BgpConfig> bgp;
     std::vector<LegConfig> legs;
     std::vector<PoolConfig> pools;
     std::vector<AcceptConfig> accept;
+    std::vector<PeeringBgp> peering_bgp;
+    std::vector<FallbackConfig> fallback;
     std::vector<TunnelConfig> tunnels;
     std::vector<Prefix4> encrypt4;
     std::vector<Prefix6> encrypt6;
@@ -113,6 +126,10 @@ struct Config {
     // Room for the sessions of all pools; 0 without pools.
     std::uint32_t nat_sessions() const noexcept;
 };
+
+// How many prefixes Microsoft's router takes on one session of a peering: beyond that it drops the session.
+std::uint32_t prefix_limit4(const Config& config, Zone zone) noexcept;
+std::uint32_t prefix_limit6(Zone zone) noexcept;
 
 // The word of the configuration file: "lan", "private", "public", "microsoft", "internet"; other zones by their own
 // name.

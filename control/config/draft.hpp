@@ -5,7 +5,10 @@
 #include "control/config/yaml_reader.hpp"
 
 #include <cstddef>
+#include <filesystem>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace twinspan {
@@ -18,7 +21,14 @@ struct Located {
 };
 
 struct TunnelPositions {
-    SourcePosition tunnel, if_id, link, local, remote, mtu, sa_file;  // line 0: not given, or bad
+    SourcePosition tunnel, if_id, link, local, remote, mtu, sa_file, address;  // line 0: not given, or bad
+};
+
+// A file with a secret or a certificate that must exist.
+struct NamedFile {
+    std::filesystem::path path;
+    SourcePosition at;
+    std::string content;  // what it should hold
 };
 
 struct Draft {
@@ -34,6 +44,12 @@ struct Draft {
     std::vector<Located<Prefix4>> accept4;
     std::vector<Located<Prefix6>> accept6;
     std::vector<Located<Prefix4>> encrypt4;
+    std::vector<Located<Prefix6>> encrypt6;
+    std::vector<Located<Prefix4>> announce4;   // of all lists; owner: 0 the site's, else 1 + index in peering_bgp
+    std::vector<Located<Prefix6>> announce6;
+    std::vector<SourcePosition> fallback;      // parallel to config.fallback
+    std::vector<Located<std::string>> fallback_tunnels;  // names; owner: index in config.fallback
+    std::vector<NamedFile> files;
     bool peerings_complete = false;            // no error in them: what refers to their addresses can be checked
 };
 
@@ -41,8 +57,20 @@ struct Draft {
 void read_top_level(Diagnostics& diagnostics, const YAML::Node& root, Draft& draft);
 void read_peerings(Diagnostics& diagnostics, const YAML::Node& peerings, Draft& draft);
 void read_tunnels(Diagnostics& diagnostics, const YAML::Node& tunnels, Draft& draft);
+// The top-level section, and those of one peering, one leg and one tunnel. The first comes before the others.
+void read_bgp(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft);
+void read_peering_bgp(Diagnostics& diagnostics, const YAML::Node& node, Zone zone, Draft& draft);
+// Completes `leg` from its peering's section and from `node`, the leg's own: one of them may be missing.
+void read_leg_bgp(Diagnostics& diagnostics, const YAML::Node* node, LegConfig& leg, Draft& draft);
+void read_tunnel_bgp(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
+void read_ike(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
+// `value` is a path from the folder of the configuration file when it is relative.
+std::optional<std::filesystem::path> read_file_name(Diagnostics& diagnostics, const MapReader& map,
+                                                    std::string_view key, std::string content, Draft& draft);
 
 // Reports what contradicts itself or the rules of the circuit, and completes what depends on the whole: a tunnel's leg.
 void check_draft(Diagnostics& diagnostics, Draft& draft);
+// The part of it that is about BGP, fallbacks and the addresses of tunnels.
+void check_routing(Diagnostics& diagnostics, Draft& draft);
 
 }  // namespace twinspan

@@ -37,15 +37,13 @@ std::expected<Config, std::vector<ConfigError>> result(Diagnostics& diagnostics,
     return std::move(draft.config);
 }
 
-void check_sa_files_exist(Diagnostics& diagnostics, const Draft& draft) {
-    for (std::size_t i = 0; i < draft.config.tunnels.size(); ++i) {
-        const SourcePosition at = draft.tunnels[i].sa_file;
-        const std::filesystem::path& path = draft.config.tunnels[i].sa_file;
+void check_files_exist(Diagnostics& diagnostics, const Draft& draft) {
+    for (const NamedFile& file : draft.files) {
         std::error_code error;
-        if (at.line != 0 && !std::filesystem::exists(path, error)) {
+        if (!std::filesystem::exists(file.path, error)) {
             const std::string reason = error ? error.message() : "No such file or directory";
-            diagnostics.add(
-                at, "found no file '" + path.string() + "' (" + reason + "), expected one with the tunnel's keys");
+            diagnostics.add(file.at, "found no file '" + file.path.string() + "' (" + reason + "), expected one with " +
+                                         file.content);
         }
     }
 }
@@ -77,7 +75,7 @@ std::expected<Config, std::vector<ConfigError>> load_config(const std::filesyste
     }
     text.resize(static_cast<std::size_t>(in.gcount()));
     Draft draft = draft_of(diagnostics, text);
-    check_sa_files_exist(diagnostics, draft);
+    check_files_exist(diagnostics, draft);
     return result(diagnostics, std::move(draft));
 }
 

@@ -24,7 +24,7 @@ std::string to_string(const ConfigError& error);  // file:line:column: message
 inline constexpr std::size_t kMaxConfigErrors = 20;
 
 // Reads files and changes nothing. Ordered by line; at most kMaxConfigErrors.
-// SA files must exist; their contents are load_sa_file()'s business.
+// The files that it names must exist; what SA files hold is load_sa_file()'s business.
 std::expected<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& path);
 // The same over text in memory; `file` is the name for errors and the base of relative paths. Touches no file.
 std::expected<Config, std::vector<ConfigError>> parse_config(std::string_view text, const std::string& file);

@@ -56,6 +56,20 @@ Ipv6Address masked(const Ipv6Address& address, unsigned length) noexcept {
     return out;
 }
 
+std::vector<Prefix4> prefixes_of(Ipv4Range range) {
+    std::vector<Prefix4> out;
+    const std::uint64_t end = std::uint64_t{range.last.host()} + 1;
+    for (std::uint64_t first = range.first.host(); first < end;) {
+        unsigned bits = 0;  // of the largest aligned block that begins here and does not go beyond the end
+        while (bits < 32 && first % (std::uint64_t{2} << bits) == 0 && first + (std::uint64_t{2} << bits) <= end) {
+            ++bits;
+        }
+        out.push_back({to_be32(static_cast<std::uint32_t>(first)), static_cast<std::uint8_t>(32 - bits)});
+        first += std::uint64_t{1} << bits;
+    }
+    return out;
+}
+
 bool touches_rfc1918(Ipv4Range range) noexcept {
     constexpr auto kPrivate =
         std::to_array<Prefix4>({{to_be32(0x0a000000), 8}, {to_be32(0xac100000), 12}, {to_be32(0xc0a80000), 16}});

@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace twinspan {
 
@@ -55,6 +56,9 @@ struct InterfaceAddress6 {
     Prefix6 network() const noexcept { return {masked(address, length), length}; }
     friend auto operator<=>(const InterfaceAddress6&, const InterfaceAddress6&) noexcept = default;
 };
+
+// The fewest prefixes that make up the range, ascending.
+std::vector<Prefix4> prefixes_of(Ipv4Range range);
 
 // RFC 1918 section 3: true when any address of the range is private.
 bool touches_rfc1918(Ipv4Range range) noexcept;

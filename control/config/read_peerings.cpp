@@ -1,4 +1,4 @@
-// The peerings section: legs, VLAN stacks, pools, accepted prefixes.
+// The peerings section: legs, VLAN stacks, pools, accepted prefixes, fallbacks.
 #include "control/config/draft.hpp"
 #include "control/config/scalar.hpp"
 #include "control/config/schema.hpp"
@@ -38,6 +38,9 @@ public:
 
     void read(const YAML::Node& node) {
         const MapReader map{diagnostics_, node, schema::kPeering};
+        if (const auto bgp = map.find("bgp"); bgp && speaks_bgp(*bgp)) {  // before the legs, which take it over
+            read_peering_bgp(diagnostics_, *bgp, zone_, draft_);
+        }
         if (const auto legs = map.require("legs", "a list of legs")) {
             for_each_item(diagnostics_, *legs, "a list of legs", [this](const YAML::Node& leg) { read_leg(leg); });
         }
@@ -47,9 +50,47 @@ public:
         if (const auto accept = map.find("accept")) {
             read_accept(*accept);
         }
+        if (const auto fallback = map.find("fallback")) {
+            read_fallback(*fallback);
+        }
     }
 
 private:
+    // Reports a section of BGP where there is nobody to speak to.
+    bool speaks_bgp(const YAML::Node& node) {
+        if (is_circuit_zone(zone_) && draft_.config.role == Role::on_premises) {
+            return true;
+        }
+        diagnostics_.add(node, "found 'bgp' on peering " + to_string(zone_) +
+                                   ", expected it on private, public or microsoft of role on-premises: there it is "
+                                   "the circuit's routers that speak it");
+        return false;
+    }
+
+    void read_fallback(const YAML::Node& node) {
+        FallbackConfig fallback;
+        fallback.zone = zone_;
+        const std::size_t index = draft_.config.fallback.size();
+        if (zone_ == Zone::private_peering) {
+            for_each_item(diagnostics_, node, "a list of tunnel names", [&](const YAML::Node& item) {
+                if (auto name = read_scalar(diagnostics_, item, "the name of a tunnel", parse_netdev_name)) {
+                    draft_.fallback_tunnels.push_back({std::move(*name), position_of(item), index});
+                }
+            });
+        } else if (carries_public_addresses_only(zone_)) {
+            const auto good = read_scalar(diagnostics_, node, "internet", [](std::string_view text) {
+                return text == "internet" ? std::optional{true} : std::nullopt;
+            });
+            fallback.internet = good.value_or(false);
+        } else {
+            diagnostics_.add(node, "found a fallback of peering " + to_string(zone_) +
+                                       ", expected one on private, public or microsoft");
+            return;
+        }
+        draft_.fallback.push_back(position_of(node));
+        draft_.config.fallback.push_back(std::move(fallback));
+    }
+
     void read_leg(const YAML::Node& node) {
         const MapReader map{diagnostics_, node, schema::kLeg};
         if (!map.is_map()) {
@@ -64,8 +105,21 @@ private:
         read_mtu(map, leg);
         read_addresses(map, leg);
         const auto netdev = map.find("netdev");
-        leg.netdev = default_netdev(leg.link);
+        const PortConfig* port = find_port(leg.port);
+        const bool kernel_has_it = port != nullptr && !port->shared.empty() && leg.tag_count == 0;
+        leg.netdev = kernel_has_it ? port->shared : default_netdev(leg.link);
+        if (kernel_has_it && netdev) {
+            diagnostics_.add(*netdev,
+                             "found 'netdev' on an untagged leg of a shared port, expected none: its "
+                             "interface is Linux's own, '" +
+                                 port->shared + "'");
+        }
         map.read("netdev", leg.netdev, "a netdev name of at most 15 letters, digits and - _ .", parse_netdev_name);
+        if (const auto bgp = map.find("bgp"); !bgp) {
+            read_leg_bgp(diagnostics_, nullptr, leg, draft_);
+        } else if (speaks_bgp(*bgp)) {
+            read_leg_bgp(diagnostics_, &*bgp, leg, draft_);
+        }
         draft_.legs.push_back(map.position());
         draft_.leg_netdevs.push_back(netdev ? position_of(*netdev) : map.position());
         draft_.config.legs.push_back(std::move(leg));

@@ -77,13 +77,27 @@ void read_limits(Diagnostics& diagnostics, const YAML::Node& node, LimitsConfig&
     map.read_unsigned("routes-ipv6", out.routes_ipv6, 1024, 1u << 20);
 }
 
+// The NIC is DPDK's, or Linux keeps it.
+void read_device(Diagnostics& diagnostics, const MapReader& map, PortConfig& port) {
+    const auto shared = map.find("shared");
+    if (shared && map.find("device")) {
+        diagnostics.add(*shared,
+                        "found both 'shared' and 'device', expected one of them: the NIC is Linux's or DPDK's");
+    }
+    if (shared) {
+        map.read("shared", port.shared, "the name of a network interface of Linux, like eth0", parse_netdev_name);
+        return;
+    }
+    map.read_required("device", port.device, "a DPDK device, like 0000:65:00.0 or net_af_packet0,iface=eth1",
+                      parse_text);
+}
+
 void read_ports(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft) {
     for_each_entry(diagnostics, node, "a mapping of port names", [&](const YAML::Node& key, const YAML::Node& value) {
         PortConfig port;
         const auto name = read_scalar(diagnostics, key, kNameText, parse_name);
         const MapReader map{diagnostics, value, schema::kPort};
-        map.read_required("device", port.device, "a DPDK device, like 0000:65:00.0 or net_af_packet0,iface=eth1",
-                          parse_text);
+        read_device(diagnostics, map, port);
         map.read_unsigned("mtu", port.mtu, 576, 9216);
         port.name = name.value_or("");
         draft.config.ports.push_back(std::move(port));  // also when it is bad, for what refers to it
@@ -115,6 +129,11 @@ void read_circuit(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft
     const MapReader map{diagnostics, node, schema::kCircuit};
     map.read_required("name", circuit.name, kNameText, parse_name);
     map.read_required("bandwidth", circuit.bandwidth_bps, "a bandwidth like 50Mbps or 10Gbps", parse_bandwidth);
+    map.read("sku", circuit.sku, "standard or premium", [](std::string_view text) {
+        return text == "standard"  ? std::optional{CircuitSku::standard}
+               : text == "premium" ? std::optional{CircuitSku::premium}
+                                   : std::nullopt;
+    });
     read_port_name(diagnostics, map, "primary", draft, circuit.primary_port);
     read_port_name(diagnostics, map, "secondary", draft, circuit.secondary_port);
     if (draft.config.role == Role::azure) {
@@ -132,6 +151,7 @@ void read_encrypt(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft
                                                "a prefix without host bits, like 10.20.0.0/16 or \"fd10:20::/64\"",
                                                parse_prefix6)) {
             draft.config.encrypt6.push_back(*v6);
+            draft.encrypt6.push_back({*v6, position_of(item)});
         }
     });
 }
@@ -159,6 +179,7 @@ void read_top_level(Diagnostics& diagnostics, const YAML::Node& root, Draft& dra
         read_ports(diagnostics, *node, draft);
     }
     section("circuit", [&](const YAML::Node& node) { read_circuit(diagnostics, node, draft); });
+    section("bgp", [&](const YAML::Node& node) { read_bgp(diagnostics, node, draft); });
     if (const auto node = map.require("peerings", "a mapping with the keys " + join(schema::kPeerings))) {
         read_peerings(diagnostics, *node, draft);
     }

@@ -19,12 +19,47 @@ SourcePosition read_at(const MapReader& map, std::string_view key, T& out, std::
     return map.read_required(key, out, expected, parse) ? position_of(*map.find(key)) : SourcePosition{};
 }
 
+// Static, or negotiated.
+void read_keys(Diagnostics& diagnostics, const MapReader& map, TunnelConfig& tunnel, TunnelPositions& at,
+               Draft& draft) {
+    const auto ike = map.find("ike");
+    if (ike && map.find("sa-file")) {
+        diagnostics.add(*ike, "found both 'ike' and 'sa-file', expected one of them: keys are negotiated or static");
+    }
+    if (ike) {
+        read_ike(diagnostics, *ike, tunnel, draft);
+        return;
+    }
+    if (!map.require("sa-file", "the path of a file with the tunnel's keys, or 'ike'")) {
+        return;
+    }
+    if (const auto file = read_file_name(diagnostics, map, "sa-file", "the tunnel's keys", draft)) {
+        tunnel.sa_file = *file;
+        at.sa_file = position_of(*map.find("sa-file"));
+    }
+}
+
 }  // namespace
+
+std::optional<std::filesystem::path> read_file_name(Diagnostics& diagnostics, const MapReader& map,
+                                                    std::string_view key, std::string content, Draft& draft) {
+    const auto node = map.find(key);
+    if (!node) {
+        return std::nullopt;
+    }
+    // Not from where the program was started.
+    const std::filesystem::path folder = std::filesystem::path{diagnostics.file()}.parent_path();
+    const auto path = read_scalar(diagnostics, *node, "the path of a file with " + content, [&](std::string_view text) {
+        return text.empty() ? std::nullopt : std::optional{(folder / text).lexically_normal()};
+    });
+    if (path) {
+        draft.files.push_back({*path, position_of(*node), std::move(content)});
+    }
+    return path;
+}
 
 void read_tunnels(Diagnostics& diagnostics, const YAML::Node& tunnels, Draft& draft) {
     constexpr std::uint64_t kLastIfId = std::numeric_limits<std::uint32_t>::max();
-    // The SA file's path is taken from the folder of the configuration, not from where the daemon was started.
-    const std::filesystem::path folder = std::filesystem::path{diagnostics.file()}.parent_path();
     for_each_entry(diagnostics, tunnels, "a mapping of tunnel names",
                    [&](const YAML::Node& key, const YAML::Node& value) {
         TunnelConfig tunnel;
@@ -44,11 +79,14 @@ void read_tunnels(Diagnostics& diagnostics, const YAML::Node& tunnels, Draft& dr
             read_at(map, "remote", tunnel.remote, "the IPv4 address of the remote gateway", parse_address4, true);
         at.mtu = read_at(map, "mtu", tunnel.mtu, MapReader::unsigned_text(576, 9216),
                          MapReader::unsigned_parser(576, 9216), false);
-        at.sa_file = read_at(map, "sa-file", tunnel.sa_file, "the path of a file with the tunnel's keys",
-                             [&](std::string_view text) {
-            return text.empty() ? std::nullopt : std::optional{(folder / text).lexically_normal()};
-        }, true);
         map.read("netdev", tunnel.netdev, "true or false", parse_bool);
+        at.address = read_at(map, "address", tunnel.address,
+                             "the IPv4 address of the tunnel's interface with its length, like 169.254.21.1/30",
+                             parse_interface_address4, false);
+        read_keys(diagnostics, map, tunnel, at, draft);
+        if (const auto bgp = map.find("bgp")) {
+            read_tunnel_bgp(diagnostics, *bgp, tunnel, draft);
+        }
         tunnel.name = name.value_or("");
         draft.tunnel_names.push_back(name ? position_of(key) : SourcePosition{});
         draft.tunnels.push_back(at);

@@ -78,6 +78,17 @@ std::optional<std::uint32_t> parse_seconds(std::string_view text) {
     return seconds ? std::optional{static_cast<std::uint32_t>(*seconds)} : std::nullopt;
 }
 
+std::optional<std::uint32_t> parse_milliseconds(std::string_view text) {
+    static constexpr Unit kUnits[] = {{"ms", 1}, {"s", 1000}};
+    const auto milliseconds = parse_with_unit(text, kUnits, 60'000);
+    return milliseconds ? std::optional{static_cast<std::uint32_t>(*milliseconds)} : std::nullopt;
+}
+
+std::optional<std::uint64_t> parse_bytes(std::string_view text) {
+    static constexpr Unit kUnits[] = {{"KB", 1ull << 10}, {"MB", 1ull << 20}, {"GB", 1ull << 30}, {"TB", 1ull << 40}};
+    return parse_with_unit(text, kUnits, 1ull << 60);
+}
+
 std::optional<std::uint32_t> parse_rate(std::string_view text) {
     static constexpr Unit kUnits[] = {{"pps", 1}, {"kpps", 1'000}, {"Mpps", 1'000'000}};
     const auto rate = parse_with_unit(text, kUnits, 1'000'000'000);

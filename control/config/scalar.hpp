@@ -18,6 +18,8 @@ std::optional<bool> parse_bool(std::string_view text);                 // true, 
 std::optional<std::uint64_t> parse_mib(std::string_view text);         // 1024MiB, 2GiB; in MiB
 std::optional<std::uint64_t> parse_bandwidth(std::string_view text);   // 50Mbps, 10Gbps; in bit/s
 std::optional<std::uint32_t> parse_seconds(std::string_view text);     // 300s, 5m, 2h; 1 s to 7 days
+std::optional<std::uint32_t> parse_milliseconds(std::string_view text);  // 300ms, 1s; 1 ms to 1 minute
+std::optional<std::uint64_t> parse_bytes(std::string_view text);  // 102400000KB, 100GB; Azure's KB has 1024 bytes
 std::optional<std::uint32_t> parse_rate(std::string_view text);        // 10000pps, 10kpps; in packets/s
 std::optional<std::pair<std::uint16_t, std::uint16_t>> parse_ports(std::string_view text);  // 1024-65535
 // A prefix, an address, or first-last.

@@ -9,21 +9,35 @@ namespace twinspan::schema {
 
 using Keys = std::span<const std::string_view>;
 
-inline constexpr std::string_view kTop[] = {"version", "name",    "role",     "dpdk",    "workers", "limits",
-                                            "ports",   "circuit", "peerings", "tunnels", "encrypt", "state-dir"};
+inline constexpr std::string_view kTop[] = {"version", "name", "role",     "dpdk",    "workers", "limits",   "ports",
+                                            "circuit", "bgp",  "peerings", "tunnels", "encrypt", "state-dir"};
 inline constexpr std::string_view kDpdk[] = {"hugepages", "memory", "buffers", "args"};
 inline constexpr std::string_view kWorkers[] = {"count", "idle", "cpus"};
 inline constexpr std::string_view kLimits[] = {"punt", "icmp-errors", "routes-ipv4", "routes-ipv6"};
-inline constexpr std::string_view kPort[] = {"device", "mtu"};
-inline constexpr std::string_view kCircuit[] = {"name", "bandwidth", "primary", "secondary"};
+inline constexpr std::string_view kPort[] = {"device", "shared", "mtu"};
+inline constexpr std::string_view kCircuit[] = {"name", "bandwidth", "sku", "primary", "secondary"};
+inline constexpr std::string_view kBgp[] = {"asn", "router-id", "announce"};
 inline constexpr std::string_view kPeerings[] = {"lan", "private", "public", "microsoft", "internet"};
-inline constexpr std::string_view kPeering[] = {"legs", "nat", "accept"};
-inline constexpr std::string_view kLeg[] = {"link", "port", "vlan", "addresses", "netdev", "mtu"};
+inline constexpr std::string_view kPeering[] = {"legs", "nat", "accept", "bgp", "fallback"};
+inline constexpr std::string_view kPeeringBgp[] = {"password-file",    "keepalive",      "hold",         "bfd",
+                                                   "bfd-interval",     "bfd-multiplier", "max-prefixes", "communities",
+                                                   "local-preference", "prepend",        "announce"};
+inline constexpr std::string_view kLeg[] = {"link", "port", "vlan", "addresses", "netdev", "mtu", "bgp"};
+inline constexpr std::string_view kLegBgp[] = {"peer",         "peer-asn",    "password-file",    "keepalive",
+                                               "hold",         "bfd",         "bfd-interval",     "bfd-multiplier",
+                                               "max-prefixes", "communities", "local-preference", "prepend"};
 inline constexpr std::string_view kVlan[] = {"outer", "inner", "ethertype"};
 inline constexpr std::string_view kNat[] = {"pool", "ports", "timeouts", "sessions"};
 inline constexpr std::string_view kTimeouts[] = {"udp", "tcp-established", "tcp-transitory", "icmp"};
-inline constexpr std::string_view kTunnel[] = {"if-id", "link", "local", "remote", "mtu", "sa-file", "netdev"};
-inline constexpr std::string_view kSaFile[] = {"outbound", "inbound"};
+inline constexpr std::string_view kTunnel[] = {"if-id",   "link",   "local",   "remote", "mtu",
+                                               "sa-file", "netdev", "address", "ike",    "bgp"};
+inline constexpr std::string_view kIke[] = {
+    "psk-file", "certificate", "key",   "ca",         "local-id",    "remote-id",     "proposals",     "esp-proposals",
+    "dpd",      "initiate",    "nat-t", "rekey-time", "rekey-bytes", "rekey-packets", "replay-window", "selectors"};
+inline constexpr std::string_view kSelectors[] = {"local", "remote"};
+inline constexpr std::string_view kTunnelBgp[] = {"peer",         "peer-asn",         "keepalive", "hold",
+                                                  "max-prefixes", "local-preference", "prepend"};
+inline constexpr std::string_view kSaFile[] = {"udp-encapsulation", "outbound", "inbound"};
 inline constexpr std::string_view kOutboundSa[] = {"spi", "suite", "key"};
 inline constexpr std::string_view kInboundSa[] = {"spi", "suite", "key", "replay-window"};
 
@@ -38,13 +52,19 @@ inline constexpr auto kSections = std::to_array<Section>({
     {"limits", kLimits},
     {"ports.NAME", kPort},
     {"circuit", kCircuit},
+    {"bgp", kBgp},
     {"peerings", kPeerings},
     {"peerings.PEERING", kPeering},
+    {"peerings.PEERING.bgp", kPeeringBgp},
     {"peerings.PEERING.legs[]", kLeg},
+    {"peerings.PEERING.legs[].bgp", kLegBgp},
     {"peerings.PEERING.legs[].vlan", kVlan},
     {"peerings.PEERING.nat", kNat},
     {"peerings.PEERING.nat.timeouts", kTimeouts},
     {"tunnels.NAME", kTunnel},
+    {"tunnels.NAME.ike", kIke},
+    {"tunnels.NAME.ike.selectors", kSelectors},
+    {"tunnels.NAME.bgp", kTunnelBgp},
     {"SA file", kSaFile},
     {"SA file: outbound", kOutboundSa},
     {"SA file: inbound", kInboundSa},

@@ -142,6 +142,105 @@ TEST(LoadConfig, ReadsEveryKey) {
     EXPECT_EQ(config.tunnels.at(0).mtu, 1400);
     EXPECT_FALSE(config.tunnels.at(0).netdev);
     EXPECT_EQ(config.state_dir, "/srv/twinspan");
+    EXPECT_EQ(config.circuit->sku, CircuitSku::premium);
+    EXPECT_EQ(config.ports.at(4).shared, "eth0");
+    EXPECT_EQ(config.ports.at(4).device, "");
+}
+
+TEST(LoadConfig, ReadsEveryKeyOfRouting) {
+    const Config config = good("every-key.yaml");
+    ASSERT_TRUE(config.bgp);
+    EXPECT_EQ(config.bgp->asn, 65010u);
+    EXPECT_EQ(to_string(config.bgp->router_id), "10.10.0.2");
+    EXPECT_EQ(to_string(config.bgp->announce4.at(0)), "10.10.0.0/16");
+    EXPECT_EQ(to_string(config.bgp->announce6.at(0)), "fd10:10::/48");
+    ASSERT_EQ(config.peering_bgp.size(), 1u);
+    EXPECT_EQ(config.peering_bgp[0].zone, Zone::private_peering);
+    EXPECT_TRUE(config.peering_bgp[0].announce_given);
+    EXPECT_EQ(to_string(config.peering_bgp[0].announce4.at(0)), "10.10.0.0/24");
+    EXPECT_EQ(to_string(config.peering_bgp[0].announce6.at(0)), "fd10:10::/64");
+    ASSERT_TRUE(config.legs.at(2).bgp);
+    const LegBgp& leg = *config.legs[2].bgp;
+    EXPECT_EQ(leg.session.password_file, "/etc/twinspan/msee.md5") << "the peering's, relative to the file's folder";
+    EXPECT_EQ(leg.session.keepalive_s, 5u);
+    EXPECT_EQ(leg.session.hold_s, 15u);
+    EXPECT_TRUE(leg.session.bfd);
+    EXPECT_EQ(leg.session.bfd_interval_ms, 750u);
+    EXPECT_EQ(leg.session.bfd_multiplier, 4u);
+    EXPECT_EQ(leg.session.max_prefixes, 5000u);
+    EXPECT_EQ(leg.session.communities, (std::vector<Community>{{12076, 50026}}));
+    EXPECT_EQ(leg.session.local_preference, 150u) << "the leg's own";
+    EXPECT_EQ(leg.session.prepend, 0u) << "the leg's own, though it is the default";
+    EXPECT_EQ(leg.peer_asn, 65020u);
+    EXPECT_EQ(to_string(leg.peer4.value()), "172.16.0.2");
+    EXPECT_EQ(to_string(leg.peer6.value()), "2001:db8:1::2");
+    EXPECT_FALSE(config.legs.at(3).bgp);
+    ASSERT_EQ(config.fallback.size(), 2u);
+    EXPECT_EQ(config.fallback[0].zone, Zone::private_peering);
+    EXPECT_EQ(config.fallback[0].tunnels, std::vector<std::size_t>{1});
+    EXPECT_EQ(config.fallback[1].zone, Zone::microsoft_peering);
+    EXPECT_TRUE(config.fallback[1].internet);
+}
+
+TEST(LoadConfig, ReadsEveryKeyOfTunnels) {
+    const Config config = good("every-key.yaml");
+    EXPECT_FALSE(config.tunnels.at(0).ike);
+    const TunnelConfig& tunnel = config.tunnels.at(1);
+    EXPECT_EQ(tunnel.sa_file, "");
+    EXPECT_EQ(to_string(tunnel.address.value()), "169.254.21.1/30");
+    ASSERT_TRUE(tunnel.ike);
+    const IkeConfig& ike = *tunnel.ike;
+    EXPECT_EQ(ike.psk_file, "/etc/twinspan/inet-0.psk");
+    EXPECT_EQ(ike.local_id, "nva.example.com");
+    EXPECT_EQ(ike.remote_id, "gateway.example.net");
+    EXPECT_EQ(ike.proposals, std::vector<std::string>{"aes256gcm16-prfsha384-ecp384"});
+    EXPECT_EQ(ike.esp_proposals, (std::vector<std::string>{"aes256gcm16", "aes128gcm16"}));
+    EXPECT_EQ(ike.dpd_s, 30u);
+    EXPECT_FALSE(ike.initiate);
+    EXPECT_EQ(ike.nat_t, NatTraversal::always);
+    EXPECT_EQ(ike.rekey_time_s, 7200u);
+    EXPECT_EQ(ike.rekey_bytes, 100ull << 30);
+    EXPECT_EQ(ike.rekey_packets, 1'000'000u);
+    EXPECT_EQ(ike.replay_window, 2048u);
+    EXPECT_EQ(to_string(ike.local4.at(0)), "10.10.0.0/16");
+    EXPECT_EQ(to_string(ike.remote4.at(0)), "10.30.0.0/16");
+    EXPECT_EQ(to_string(ike.remote6.at(0)), "fd10:30::/64");
+    ASSERT_TRUE(tunnel.bgp);
+    EXPECT_EQ(to_string(tunnel.bgp->peer), "169.254.21.2");
+    EXPECT_EQ(tunnel.bgp->peer_asn, 65514u);
+    EXPECT_EQ(tunnel.bgp->keepalive_s, 20u);
+    EXPECT_EQ(tunnel.bgp->hold_s, 60u);
+    EXPECT_EQ(tunnel.bgp->max_prefixes, 100u);
+    EXPECT_EQ(tunnel.bgp->local_preference, 90u);
+    EXPECT_EQ(tunnel.bgp->prepend, 2u);
+    const IkeConfig& pki = config.tunnels.at(2).ike.value();
+    EXPECT_EQ(pki.certificate, "/etc/twinspan/nva.pem");
+    EXPECT_EQ(pki.key, "/etc/twinspan/nva.key");
+    EXPECT_EQ(pki.ca, "/etc/twinspan/azure.pem");
+    EXPECT_FALSE(config.tunnels.at(2).bgp);
+}
+
+TEST(LoadConfig, CompletesWhatOneFileLeavesOut) {
+    const Config config = good("one-file.yaml");
+    EXPECT_EQ(to_string(config.bgp.value().router_id), "10.10.0.1") << "the lowest of lan";
+    const auto& primary = config.legs.at(1).bgp.value();
+    const auto& secondary = config.legs.at(2).bgp.value();
+    EXPECT_EQ(primary.peer_asn, kMicrosoftAsn);
+    EXPECT_EQ(to_string(secondary.peer4.value()), "172.16.0.6");
+    EXPECT_EQ(to_string(secondary.peer6.value()), "2001:db8:1::6");
+    EXPECT_EQ(primary.session.max_prefixes, 4000u);
+    EXPECT_EQ(primary.session.bfd_interval_ms, 300u);
+    EXPECT_EQ(secondary.session.bfd_interval_ms, 750u);
+    EXPECT_EQ(secondary.session.prepend, 1u);
+    EXPECT_EQ(secondary.session.local_preference, 100u);
+    EXPECT_EQ(secondary.session.communities.size(), 1u);
+    EXPECT_EQ(config.legs.at(5).bgp.value().session.max_prefixes, 200u) << "Microsoft peering";
+    EXPECT_FALSE(config.legs.at(3).bgp.value().session.bfd);
+    const TunnelBgp& tunnel = config.tunnels.at(0).bgp.value();
+    EXPECT_EQ(tunnel.peer_asn, kAzureGatewayAsn);
+    EXPECT_EQ(tunnel.keepalive_s, 60u);
+    EXPECT_EQ(tunnel.hold_s, 180u);
+    EXPECT_EQ(tunnel.max_prefixes, 4000u);
 }
 
 TEST(LoadConfig, SaysWhyAFileCannotBeRead) {

@@ -54,6 +54,21 @@ TEST(Prefix, ContainsWhatSharesItsLeadingBits) {
     }
 }
 
+TEST(Prefix, CoversRangesWithTheFewest) {
+    const auto text = [](const char* first, const char* last) {
+        std::string out;
+        for (const Prefix4 prefix : prefixes_of({parse_address4(first).value(), parse_address4(last).value()})) {
+            out += to_string(prefix) + ' ';
+        }
+        return out;
+    };
+    EXPECT_EQ(text("198.51.100.7", "198.51.100.7"), "198.51.100.7/32 ");
+    EXPECT_EQ(text("198.51.100.0", "198.51.100.15"), "198.51.100.0/28 ");
+    EXPECT_EQ(text("198.51.100.1", "198.51.100.6"), "198.51.100.1/32 198.51.100.2/31 198.51.100.4/31 198.51.100.6/32 ");
+    EXPECT_EQ(text("0.0.0.0", "255.255.255.255"), "0.0.0.0/0 ");
+    EXPECT_EQ(text("255.255.255.254", "255.255.255.255"), "255.255.255.254/31 ");
+}
+
 TEST(Prefix, KnowsPrivateAddresses) {
     const auto touches = [](const char* first, const char* last) {
         return touches_rfc1918({parse_address4(first).value(), parse_address4(last).value()});

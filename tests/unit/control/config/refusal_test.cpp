@@ -55,6 +55,7 @@ const Row kRows[] = {
     {"unknown_key", kNva, "peerings:", "peering:",
      "f:1:1: found no key 'peerings', expected a mapping with the keys lan, private, public, microsoft, internet\n"
      "f:11:1: found unknown key 'peering', expected one of version, name, role, dpdk, workers, limits, ports, circuit, "
+     "bgp, "
      "peerings, "
      "tunnels, encrypt, state-dir; did you mean 'peerings'?"},
     {"unknown_inner_key", kNva, "memory:", "memry:",
@@ -164,7 +165,7 @@ const Row kRows[] = {
      "f:31:67: found remote 20.51.0.4, expected an address under 'accept' of peering microsoft\n"
      "f:32:69: found remote 20.51.0.5, expected an address under 'accept' of peering microsoft"},
     {"missing_sa_file", kNva, ", sa-file: azure-1.sa.yaml", "",
-     "f:32:12: found no key 'sa-file', expected the path of a file with the tunnel's keys"},
+     "f:32:12: found no key 'sa-file', expected the path of a file with the tunnel's keys, or 'ike'"},
     {"same_sa_file", kNva, "azure-1.sa.yaml", "azure-0.sa.yaml",
      "f:32:100: found sa-file 'azure-0.sa.yaml' again, expected keys of its own, not those of line 31"},
     {"tunnel_mtu", kNva, "mtu: 1500", "mtu: 1600",
@@ -201,7 +202,7 @@ TEST(RefusalOfWholeFiles, EmptyAndShapeless) {
     EXPECT_EQ(errors_of(""), "f:1:1: found nothing, expected a mapping with the keys of the configuration");
     EXPECT_EQ(errors_of("- 1\n"),
               "f:1:1: found a list, expected a mapping with the keys version, name, role, dpdk, workers, limits, "
-              "ports, circuit, peerings, tunnels, encrypt, state-dir");
+              "ports, circuit, bgp, peerings, tunnels, encrypt, state-dir");
 }
 
 TEST(RefusalOfWholeFiles, SaysAllThatItFindsUpToTwenty) {
