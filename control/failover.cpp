@@ -11,7 +11,9 @@ namespace {
 auto content(const Egress& e) noexcept {
     return std::tie(e.kind, e.reason, e.zone, e.rewrite_length, e.port, e.leg, e.pool, e.tunnel, e.mtu, e.rewrite);
 }
-auto content(const Tunnel& t) noexcept { return std::tuple{t.out, t.outer_egress, t.up}; }
+auto content(const Tunnel& t) noexcept {
+    return std::tuple{t.out, t.outer_egress, t.up, t.encapsulation, t.inner_mtu, t.mss4, t.mss6};
+}
 auto content(const Leg& leg) noexcept { return std::tuple{leg.up, leg.mac}; }
 auto content(const Group& g) noexcept { return std::tuple{g.first_bucket, g.bucket_mask}; }
 
@@ -33,12 +35,12 @@ std::vector<bool> carriers_of(const Snapshot& snapshot) {
 
 bool equivalent(const Snapshot& a, const Snapshot& b) noexcept {
     return a.buckets == b.buckets && same(a.groups, b.groups) && same(a.egresses, b.egresses) &&
-           same(a.tunnels, b.tunnels) && same(a.legs, b.legs);
+           same(a.tunnels, b.tunnels) && same(a.legs, b.legs) && a.inbound_sas == b.inbound_sas;
 }
 
 Result<std::unique_ptr<const Snapshot>> Failover::first() {
     plan_ = std::make_unique<Plan>(plan(world_, nullptr));
-    std::unique_ptr<Snapshot> snapshot = assemble(*plan_, link_states(world_), ++generation_);
+    std::unique_ptr<Snapshot> snapshot = assemble(*plan_, live_state(world_), ++generation_);
     log_refusals({});
     change_routes();
     for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
@@ -65,7 +67,7 @@ void Failover::announce() {
 void Failover::recompile() {
     auto next = std::make_unique<Plan>(plan(world_, plan_.get()));
     std::swap(plan_, next);
-    publish(assemble(*plan_, link_states(world_), generation_ + 1));
+    publish(assemble(*plan_, live_state(world_), generation_ + 1));
     change_routes();
     log_refusals(next->refused);
 }
@@ -89,9 +91,15 @@ bool Failover::drain(Link link, bool drained) {
     return true;
 }
 
+bool Failover::sas_changed() {
+    const std::uint64_t before = generation_;
+    repair(spdlog::level::debug, "security associations");
+    return generation_ != before;
+}
+
 void Failover::repair(spdlog::level::level_enum level, const std::string& what) {
     const auto began = std::chrono::steady_clock::now();
-    publish(assemble(*plan_, link_states(world_), generation_ + 1));
+    publish(assemble(*plan_, live_state(world_), generation_ + 1));
     const auto took = std::chrono::steady_clock::now() - began;
     spdlog::log(level, "{}: {} groups repaired in {} us", what, plan_->groups.groups().size(),
                 std::chrono::duration_cast<std::chrono::microseconds>(took).count());
@@ -110,7 +118,7 @@ void Failover::publish(std::unique_ptr<Snapshot> next) {
     announce();
     for (std::size_t i = 0; i < before.size(); ++i) {
         if (before[i].up != published->tunnels[i].up) {
-            const TunnelState state = tunnel_state(*plan_, link_states(world_), i);
+            const TunnelState state = tunnel_state(*plan_, live_state(world_), i);
             const bool up = published->tunnels[i].up;
             spdlog::log(up ? spdlog::level::info : spdlog::level::warn, "tunnel {} is {}{}{}",
                         world_.config.tunnels[i].name, up ? "up" : "down", up ? "" : ": ", to_string(state));

@@ -41,9 +41,11 @@ public:
     // Reads the whole world again. Publishes, then changes routes, so that no route names what is not there yet.
     void recompile();
 
-    // The fast path. Both return whether anything changed.
+    // The fast path: one publication, no look at routes. All return whether anything changed.
     bool port_changed(std::size_t port, bool up);
     bool drain(Link link, bool drained);
+    // After World::sas: when it returns, workers may still use an SA that is gone until Tables::synchronize().
+    bool sas_changed();
 
     const World& world() const noexcept { return world_; }
     const Plan& current_plan() const noexcept { return *plan_; }

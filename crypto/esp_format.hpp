@@ -28,7 +28,7 @@ inline constexpr std::uint8_t kNextHeaderIpv6 = 41;
 inline constexpr std::uint8_t kNextHeaderDummy = 59;  // RFC 4303 section 2.6: discard without a word
 
 enum class OuterIp : std::uint8_t { ipv4, ipv6 };
-enum class Encapsulation : std::uint8_t { esp, esp_in_udp };  // the second is NAT-T, RFC 3948
+enum class EspCarrier : std::uint8_t { ip, udp };  // the second is NAT-T, RFC 3948
 
 constexpr std::size_t pad_len(std::size_t payload_len) noexcept {
     return (0 - (payload_len + kEspTrailerMinLen)) % kEspAlignment;
@@ -39,13 +39,13 @@ constexpr std::size_t sealed_len(std::size_t payload_len) noexcept {
     return kEspPayloadOffset + payload_len + pad_len(payload_len) + kEspTrailerMinLen + kIcvLen;
 }
 
-constexpr std::size_t outer_len(OuterIp ip, Encapsulation encapsulation) noexcept {
-    return (ip == OuterIp::ipv4 ? 20u : 40u) + (encapsulation == Encapsulation::esp_in_udp ? 8u : 0u);
+constexpr std::size_t outer_len(OuterIp ip, EspCarrier carrier) noexcept {
+    return (ip == OuterIp::ipv4 ? 20u : 40u) + (carrier == EspCarrier::udp ? 8u : 0u);
 }
 
 // The largest inner packet whose outer packet is at most `outer_limit` bytes, IP header included; 0 when none fits.
-constexpr std::size_t max_inner_len(std::size_t outer_limit, OuterIp ip, Encapsulation encapsulation) noexcept {
-    const std::size_t fixed = outer_len(ip, encapsulation) + kEspPayloadOffset + kIcvLen;
+constexpr std::size_t max_inner_len(std::size_t outer_limit, OuterIp ip, EspCarrier carrier) noexcept {
+    const std::size_t fixed = outer_len(ip, carrier) + kEspPayloadOffset + kIcvLen;
     const std::size_t room = outer_limit < fixed ? 0 : (outer_limit - fixed) / kEspAlignment * kEspAlignment;
     return room < kEspTrailerMinLen ? 0 : room - kEspTrailerMinLen;
 }

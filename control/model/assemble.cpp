@@ -1,6 +1,7 @@
-// The half of the compiler that a failing link needs: states of links in, buckets and a snapshot out. Routes are not
-// looked at.
+// The half of the compiler that a failing link or a new SA needs: what is live in, buckets and a snapshot out. Routes
+// are not looked at.
 #include "control/model/compile.hpp"
+#include "control/model/topology.hpp"
 
 #include <algorithm>
 
@@ -11,23 +12,23 @@ namespace {
 // no other hop has a resolved one, so a link that returns takes its flows back once it can carry them.
 enum class Quality : std::uint8_t { unusable, unresolved, good };
 
-Quality quality(const Plan& plan, const LinkStates& links, const HopKey& hop) {
+Quality quality(const Plan& plan, const LiveState& live, const HopKey& hop) {
     if (hop.is_tunnel()) {
-        return tunnel_state(plan, links, hop.tunnel) == TunnelState::up ? Quality::good : Quality::unusable;
+        return tunnel_state(plan, live, hop.tunnel) == TunnelState::up ? Quality::good : Quality::unusable;
     }
     const Leg& leg = plan.base.legs[hop.leg];
-    if (!leg_up(plan, links, hop.leg) || links.drained[link_index(leg.link)]) {
+    if (!leg_up(plan, live, hop.leg) || live.drained[link_index(leg.link)]) {
         return Quality::unusable;
     }
     const Egress& egress = plan.base.egresses[plan.egress_of.at(hop)];
     return egress.kind == EgressKind::glean ? Quality::unresolved : Quality::good;
 }
 
-std::vector<GroupMember> members_now(const Plan& plan, const LinkStates& links, const GroupKey& key,
+std::vector<GroupMember> members_now(const Plan& plan, const LiveState& live, const GroupKey& key,
                                      const GroupState& group) {
     std::vector<Quality> qualities;
     for (const auto& [hop, weight] : key) {
-        qualities.push_back(quality(plan, links, hop));
+        qualities.push_back(quality(plan, live, hop));
     }
     const Quality best = std::ranges::max(qualities);
     std::vector<GroupMember> members;
@@ -48,31 +49,54 @@ void add_group(Snapshot& snapshot, const Plan& plan, const GroupKey& key, const 
     }
 }
 
+void set_tunnels(Snapshot& snapshot, const Plan& plan, const LiveState& live) {
+    std::vector<InboundSaEntry> inbound;
+    for (std::uint16_t i = 0; i < snapshot.tunnels.size(); ++i) {
+        const TunnelSas& sas = live.sas[i];
+        Tunnel& tunnel = snapshot.tunnels[i];
+        tunnel.up = tunnel_state(plan, live, i) == TunnelState::up;
+        tunnel.outer_egress = tunnel.up ? plan.paths[i].egress : kNone;
+        tunnel.out = sas.out;
+        tunnel.encapsulation = sas.encapsulation;
+        set_sizes(tunnel, plan.paths[i].outer_limit);
+        for (const InboundRef& in : sas.in) {
+            inbound.push_back({in.spi, i, in.sa});
+        }
+    }
+    snapshot.inbound_sas = InboundSaTable(inbound);
+    for (Egress& egress : snapshot.egresses) {
+        if (egress.kind == EgressKind::tunnel) {
+            egress.mtu = snapshot.tunnels[egress.tunnel].inner_mtu;
+        }
+    }
+}
+
 }  // namespace
 
-LinkStates link_states(const World& world) {
-    LinkStates links;
+LiveState live_state(const World& world) {
+    LiveState live;
     for (const PortState& port : world.ports) {
-        links.port_up.push_back(port.up);
+        live.port_up.push_back(port.up);
     }
-    links.drained = world.drained;
-    return links;
+    live.drained = world.drained;
+    live.sas = world.sas;
+    return live;
 }
 
-bool leg_up(const Plan& plan, const LinkStates& links, std::size_t leg) noexcept {
+bool leg_up(const Plan& plan, const LiveState& live, std::size_t leg) noexcept {
     const std::size_t port = plan.base.legs[leg].port;
-    return port >= links.port_up.size() || links.port_up[port];
+    return port >= live.port_up.size() || live.port_up[port];
 }
 
-TunnelState tunnel_state(const Plan& plan, const LinkStates& links, std::size_t tunnel) {
+TunnelState tunnel_state(const Plan& plan, const LiveState& live, std::size_t tunnel) {
     const TunnelPath& path = plan.paths[tunnel];
-    if (!path.has_sas) {
+    if (!live.sas[tunnel].complete()) {
         return TunnelState::no_sa;
     }
-    if (!leg_up(plan, links, path.leg)) {
+    if (!leg_up(plan, live, path.leg)) {
         return TunnelState::leg_down;
     }
-    if (links.drained[link_index(plan.base.legs[path.leg].link)]) {
+    if (live.drained[link_index(plan.base.legs[path.leg].link)]) {
         return TunnelState::drained;
     }
     return path.egress == kNone ? TunnelState::no_path : TunnelState::up;
@@ -94,21 +118,17 @@ std::string_view to_string(TunnelState state) noexcept {
     return "";
 }
 
-std::unique_ptr<Snapshot> assemble(Plan& plan, const LinkStates& links, std::uint64_t generation) {
+std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint64_t generation) {
     auto snapshot = std::make_unique<Snapshot>(plan.base);
     snapshot->generation = generation;
     for (std::size_t i = 0; i < snapshot->legs.size(); ++i) {
-        snapshot->legs[i].up = leg_up(plan, links, i);
+        snapshot->legs[i].up = leg_up(plan, live, i);
     }
-    for (std::size_t i = 0; i < snapshot->tunnels.size(); ++i) {
-        const bool up = tunnel_state(plan, links, i) == TunnelState::up;
-        snapshot->tunnels[i].up = up;
-        snapshot->tunnels[i].outer_egress = up ? plan.paths[i].egress : kNone;
-    }
+    set_tunnels(*snapshot, plan, live);
     snapshot->buckets.push_back(0);  // egress 0 drops: for group numbers that no group has
     snapshot->groups.resize(plan.groups.id_end());
     for (auto& [key, group] : plan.groups.groups()) {
-        group.table = rebalance(group.table, members_now(plan, links, key, group), bucket_count(key.size()));
+        group.table = rebalance(group.table, members_now(plan, live, key, group), bucket_count(key.size()));
         add_group(*snapshot, plan, key, group);
     }
     return snapshot;

@@ -1,5 +1,5 @@
-// World model to snapshot, as a pure function, in two halves: plan() reads everything, assemble() only link states.
-// A link that fails needs the second half alone, which does not look at routes.
+// World model to snapshot, as a pure function, in two halves: plan() reads everything but what is live, assemble() what
+// is live: links, drained links, SAs. Their changes need the second half alone, which does not look at routes.
 #pragma once
 
 #include "control/model/fib.hpp"
@@ -20,12 +20,13 @@
 namespace twinspan {
 
 // What repair depends on.
-struct LinkStates {
+struct LiveState {
     std::vector<bool> port_up;       // as Config::ports; missing: up
     std::array<bool, 3> drained{};   // by Link
-    friend bool operator==(const LinkStates&, const LinkStates&) = default;
+    std::vector<TunnelSas> sas;      // as Config::tunnels
+    friend bool operator==(const LiveState&, const LiveState&) = default;
 };
-LinkStates link_states(const World& world);
+LiveState live_state(const World& world);
 
 struct RefusedRoute {
     IpPrefix prefix;
@@ -45,15 +46,15 @@ struct TunnelPath {
     std::uint16_t leg = kNone;
     std::uint16_t egress = kNone;    // outer egress when the leg is up; kNone: no path, or its neighbour is unknown
     std::optional<IpAddress> gateway;  // the neighbour that the outer packets go to
-    bool has_sas = false;
+    std::uint16_t outer_limit = 0;   // largest outer packet
 };
 
 enum class TunnelState : std::uint8_t { up, no_sa, leg_down, drained, no_path };
 std::string_view to_string(TunnelState state) noexcept;
 
-// Everything but the states of links. Kept between compiles; its groups remember their buckets.
+// Everything but what is live. Kept between compiles; its groups remember their buckets.
 struct Plan {
-    Snapshot base;                       // legs up, tunnels down, no buckets
+    Snapshot base;                       // legs up, tunnels down, no SAs, no buckets
     std::map<HopKey, std::uint16_t> egress_of;
     std::vector<TunnelPath> paths;       // by tunnel
     std::map<GroupKey, std::uint16_t> fallback;  // the egress for buckets without an owner
@@ -66,10 +67,10 @@ struct Plan {
 // `previous` may be null: the first time.
 Plan plan(const World& world, const Plan* previous);
 
-// Repairs the bucket tables of the plan's groups for these links and builds the snapshot.
-std::unique_ptr<Snapshot> assemble(Plan& plan, const LinkStates& links, std::uint64_t generation);
+// Repairs the bucket tables of the plan's groups for what is live and builds the snapshot.
+std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint64_t generation);
 
-TunnelState tunnel_state(const Plan& plan, const LinkStates& links, std::size_t tunnel);
-bool leg_up(const Plan& plan, const LinkStates& links, std::size_t leg) noexcept;
+TunnelState tunnel_state(const Plan& plan, const LiveState& live, std::size_t tunnel);
+bool leg_up(const Plan& plan, const LiveState& live, std::size_t leg) noexcept;
 
 }  // namespace twinspan

@@ -3,6 +3,8 @@
 #include "control/model/policy.hpp"
 #include "control/model/topology.hpp"
 
+#include <algorithm>
+
 namespace twinspan {
 namespace {
 
@@ -42,7 +44,6 @@ Egress Planner::hop_egress(const HopKey& hop) {
         egress.kind = EgressKind::tunnel;
         egress.zone = Zone::tunnel;
         egress.tunnel = hop.tunnel;
-        egress.mtu = plan_.base.tunnels[hop.tunnel].inner_mtu;
         return egress;
     }
     const Leg& leg = plan_.base.legs[hop.leg];
@@ -99,12 +100,11 @@ std::optional<IpAddress> Planner::gateway_to(std::uint16_t leg, const IpAddress&
 
 // A tunnel's packets have our own public address: they leave as they are, also where a pool translates the rest.
 void Planner::add_tunnel_paths() {
-    for (std::size_t i = 0; i < world_.config.tunnels.size(); ++i) {
-        const TunnelConfig& tunnel = world_.config.tunnels[i];
+    for (const TunnelConfig& tunnel : world_.config.tunnels) {
         const auto leg = static_cast<std::uint16_t>(tunnel.leg);
         TunnelPath path;
         path.leg = leg;
-        path.has_sas = i < world_.sas.size() && world_.sas[i].out != nullptr && world_.sas[i].in != nullptr;
+        path.outer_limit = std::min(tunnel.mtu, plan_.base.legs[leg].mtu);
         path.gateway = gateway_to(leg, IpAddress::from(tunnel.remote));
         const auto mac = path.gateway ? neighbour(leg, *path.gateway) : std::nullopt;
         if (mac) {

@@ -32,7 +32,7 @@ bool is_plain(const netlink::RouteEvent& route) noexcept {
 }
 
 // The fewest prefixes that make up a range.
-std::vector<IpPrefix> prefixes_of(Ipv4Range range) {
+std::vector<IpPrefix> pool_prefixes(Ipv4Range range) {
     std::vector<IpPrefix> result;
     std::uint64_t first = range.first.host();
     const std::uint64_t end = std::uint64_t{range.last.host()} + 1;
@@ -66,13 +66,6 @@ Planner::Planner(const World& world, const Plan* previous)
     for (const NetdevPlan& netdev : netdev_plan(world.config)) {
         base.netdevs.push_back(netdev.target);
     }
-    std::vector<InboundSaEntry> inbound;
-    for (std::uint16_t i = 0; i < world.sas.size(); ++i) {
-        if (world.sas[i].in != nullptr) {
-            inbound.push_back({world.sas[i].spi_in, i, world.sas[i].in});
-        }
-    }
-    base.inbound_sas = InboundSaTable(inbound);
     if (previous != nullptr) {
         plan_.groups = GroupSet::after(previous->groups);
     }
@@ -210,7 +203,7 @@ void Planner::add_own() {
     }
     for (std::uint16_t pool = 0; pool < plan_.base.pools.size(); ++pool) {
         for (const Ipv4Range range : plan_.base.pools[pool].addresses) {
-            for (const IpPrefix& prefix : prefixes_of(range)) {
+            for (const IpPrefix& prefix : pool_prefixes(range)) {
                 plan_.fib.insert_or_assign(prefix, RouteResult{RouteKind::pool, pool});
             }
         }

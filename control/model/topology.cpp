@@ -70,24 +70,26 @@ std::vector<NatPool> make_pools(const Config& config) {
 std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs) {
     std::vector<Tunnel> tunnels;
     auto netdev = static_cast<std::uint16_t>(legs.size());
-    for (std::size_t i = 0; i < world.config.tunnels.size(); ++i) {
-        const TunnelConfig& config = world.config.tunnels[i];
-        const std::size_t limit = std::min(config.mtu, legs[config.leg].mtu);
-        const auto inner = static_cast<std::uint16_t>(max_inner_len(limit, OuterIp::ipv4, Encapsulation::esp));
-        constexpr std::uint16_t kTcp4 = sizeof(Ipv4Header) + sizeof(TcpHeader);
-        constexpr std::uint16_t kTcp6 = sizeof(Ipv6Header) + sizeof(TcpHeader);
+    for (const TunnelConfig& config : world.config.tunnels) {
         Tunnel tunnel;
-        tunnel.out = i < world.sas.size() ? world.sas[i].out : nullptr;
         tunnel.netdev = config.netdev ? netdev++ : kNone;
-        tunnel.inner_mtu = inner;
-        tunnel.mss4 = static_cast<std::uint16_t>(inner > kTcp4 ? inner - kTcp4 : 0);
-        tunnel.mss6 = static_cast<std::uint16_t>(inner > kTcp6 ? inner - kTcp6 : 0);
+        set_sizes(tunnel, std::min(config.mtu, legs[config.leg].mtu));
         tunnel.local = config.local;
         tunnel.remote = config.remote;
         tunnel.outer = outer_template(config.local, config.remote);
         tunnels.push_back(tunnel);
     }
     return tunnels;
+}
+
+void set_sizes(Tunnel& tunnel, std::size_t limit) noexcept {
+    const EspCarrier carrier = tunnel.encapsulation.udp() ? EspCarrier::udp : EspCarrier::ip;
+    const auto inner = static_cast<std::uint16_t>(max_inner_len(limit, OuterIp::ipv4, carrier));
+    constexpr std::uint16_t kTcp4 = sizeof(Ipv4Header) + sizeof(TcpHeader);
+    constexpr std::uint16_t kTcp6 = sizeof(Ipv6Header) + sizeof(TcpHeader);
+    tunnel.inner_mtu = inner;
+    tunnel.mss4 = static_cast<std::uint16_t>(inner > kTcp4 ? inner - kTcp4 : 0);
+    tunnel.mss6 = static_cast<std::uint16_t>(inner > kTcp6 ? inner - kTcp6 : 0);
 }
 
 std::uint16_t pool_of(const Config& config, Zone zone) noexcept {

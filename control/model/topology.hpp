@@ -10,8 +10,11 @@ namespace twinspan {
 std::vector<Leg> make_legs(const World& world);
 std::vector<PortLegs> make_ports(const World& world, const std::vector<Leg>& legs);
 std::vector<NatPool> make_pools(const Config& config);
-// Without a path: up is false, outer_egress kNone.
+// Without SAs and a path: up is false, outer_egress kNone, sizes those of bare ESP.
 std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs);
+
+// What fits into the tunnel when its outer packets are at most `limit` bytes.
+void set_sizes(Tunnel& tunnel, std::size_t limit) noexcept;
 
 // The pool that translates what leaves to this zone; kNone: none.
 std::uint16_t pool_of(const Config& config, Zone zone) noexcept;

@@ -27,17 +27,25 @@ struct PortState {
     bool up = true;
 };
 
-// Not owned: the daemon keeps SAs until no snapshot names them.
+struct InboundRef {
+    std::uint32_t spi = 0;
+    InboundSa* sa = nullptr;
+    friend bool operator==(const InboundRef&, const InboundRef&) = default;
+};
+
+// Not owned: the SA store keeps them until no snapshot names them.
 struct TunnelSas {
-    decltype(Tunnel::out) out = nullptr;
-    std::uint32_t spi_in = 0;
-    decltype(InboundSaEntry::sa) in = nullptr;
+    OutboundSa* out = nullptr;
+    std::vector<InboundRef> in;   // several while a rekey is under way, the newest last
+    Encapsulation encapsulation;  // of the outbound SA
+    bool complete() const noexcept { return out != nullptr && !in.empty(); }
+    friend bool operator==(const TunnelSas&, const TunnelSas&) = default;
 };
 
 struct World {
     Config config;
     std::vector<PortState> ports;           // as Config::ports
-    std::vector<TunnelSas> sas;             // as Config::tunnels
+    std::vector<TunnelSas> sas;             // as Config::tunnels, always one each
     std::array<bool, 3> drained{};          // by Link
     KernelView kernel;
     Lookup4 fib4;

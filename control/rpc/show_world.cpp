@@ -161,9 +161,9 @@ json show_tunnels(const StatusSources& s) {
     for (std::size_t i = 0; i < world.config.tunnels.size(); ++i) {
         const TunnelConfig& config = world.config.tunnels[i];
         const Tunnel& tunnel = s.failover->snapshot().tunnels[i];
-        const TunnelState state = tunnel_state(s.failover->current_plan(), link_states(world), i);
-        const bool has_sa = i < world.sas.size() && world.sas[i].out != nullptr;
-        const OutboundSa* out = has_sa ? world.sas[i].out : nullptr;
+        const TunnelState state = tunnel_state(s.failover->current_plan(), live_state(world), i);
+        const TunnelSas& sas = world.sas[i];
+        const OutboundSa* out = sas.out;
         json row{{"name", config.name},
                  {"if_id", config.if_id},
                  {"link", or_null(link_text(config.link))},
@@ -174,7 +174,7 @@ json show_tunnels(const StatusSources& s) {
                                                          : "down"},
                  {"reason", to_string(state)},
                  {"spi_out", out ? json(out->spi()) : json{}},
-                 {"spi_in", has_sa ? json(world.sas[i].spi_in) : json{}},
+                 {"spi_in", !sas.in.empty() ? json(sas.in.back().spi) : json{}},
                  {"suite", out ? json(name(out->suite())) : json{}},
                  {"sequence", out ? json(out->next_seq() - 1) : json{}},
                  {"reserved_until", out ? json(out->limit()) : json{}},

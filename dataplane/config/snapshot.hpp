@@ -69,6 +69,14 @@ struct Group {
     std::uint32_t bucket_mask = 0;
 };
 
+// Ports of ESP in UDP (RFC 3948); both 0: ESP stands behind the IP header.
+struct Encapsulation {
+    be16 local_port{};
+    be16 remote_port{};
+    bool udp() const noexcept { return *this != Encapsulation{}; }
+    friend bool operator==(const Encapsulation&, const Encapsulation&) = default;
+};
+
 struct alignas(64) Tunnel {
     OutboundSa* out = nullptr;   // null: no SA
     std::uint16_t outer_egress = kNone;  // a leg egress; kNone: the path is down
@@ -79,6 +87,7 @@ struct alignas(64) Tunnel {
     bool up = false;                     // has SAs, and its leg is up and not drained
     be32 local{};
     be32 remote{};
+    Encapsulation encapsulation{};
     Ipv4Header outer{};                  // template; total length and ID zero, checksum over the rest
 };
 
@@ -86,6 +95,7 @@ struct InboundSaEntry {
     std::uint32_t spi = 0;  // 0: empty slot (RFC 4303 section 2.1 reserves it)
     std::uint16_t tunnel = kNone;
     InboundSa* sa = nullptr;
+    friend bool operator==(const InboundSaEntry&, const InboundSaEntry&) = default;
 };
 
 // Open addressing, linear probing, at most half full. Keys are SPIs, host order.
@@ -103,6 +113,7 @@ public:
             }
         }
     }
+    friend bool operator==(const InboundSaTable&, const InboundSaTable&) = default;
 
 private:
     std::uint32_t slot(std::uint32_t spi) const noexcept { return (spi * 0x9e3779b1u >> 8) & mask_; }

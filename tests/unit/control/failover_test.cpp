@@ -81,6 +81,66 @@ TEST_F(FailoverTest, a_drained_link_keeps_its_legs_up) {
     EXPECT_TRUE(tables.carrier[5]);
 }
 
+TEST_F(FailoverTest, a_rekey_is_one_publication_each_way_and_moves_no_flow) {
+    const std::vector<std::uint16_t> before = tables.current->buckets;
+    world.sas[azure_0].in.push_back({0x3001, some_sa<InboundSa>(1)});
+    EXPECT_TRUE(failover.sas_changed());
+    ASSERT_NE(tables.current->inbound_sas.find(0x3001), nullptr);
+    EXPECT_EQ(tables.current->inbound_sas.find(0x3001)->sa, some_sa<InboundSa>(1));
+    EXPECT_NE(tables.current->inbound_sas.find(0x2003), nullptr) << "the old one lives on beside it";
+    world.sas[azure_0].out = some_sa<OutboundSa>(1);
+    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_EQ(tables.current->tunnels[azure_0].out, some_sa<OutboundSa>(1));
+    world.sas[azure_0].in.erase(world.sas[azure_0].in.begin());
+    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_EQ(tables.current->inbound_sas.find(0x2003), nullptr);
+    EXPECT_EQ(tables.current->inbound_sas.find(0x3001)->tunnel, azure_0);
+    EXPECT_EQ(tables.calls, (std::vector<std::string>{"publish", "publish", "publish"}));
+    EXPECT_EQ(tables.current->buckets, before);
+    EXPECT_TRUE(tables.carrier[5]);
+    EXPECT_FALSE(failover.sas_changed());
+    EXPECT_EQ(tables.calls.size(), 3u);
+}
+
+TEST_F(FailoverTest, a_tunnel_whose_sas_go_gives_its_flows_to_the_other_in_one_publication) {
+    for (const bool inbound : {true, false}) {
+        const TunnelSas had = world.sas[azure_0];
+        tables.calls.clear();
+        if (inbound) {
+            world.sas[azure_0].in.clear();
+        } else {
+            world.sas[azure_0].out = nullptr;
+        }
+        EXPECT_TRUE(failover.sas_changed());
+        EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+        EXPECT_FALSE(tables.current->tunnels[azure_0].up);
+        EXPECT_FALSE(tables.carrier[5]);
+        EXPECT_TRUE(tables.carrier[6]);
+        world.sas[azure_0] = had;
+        EXPECT_TRUE(failover.sas_changed());
+        EXPECT_TRUE(tables.current->tunnels[azure_0].up);
+    }
+}
+
+TEST_F(FailoverTest, udp_encapsulation_makes_a_tunnel_smaller) {
+    world.sas[azure_1].encapsulation = {to_be16(4500), to_be16(4500)};
+    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+    EXPECT_EQ(tables.current->tunnels[azure_0].inner_mtu, 1446);
+    const Tunnel& tunnel = tables.current->tunnels[azure_1];
+    EXPECT_EQ(tunnel.encapsulation.remote_port, to_be16(4500));
+    EXPECT_EQ(tunnel.inner_mtu, 1438);
+    EXPECT_EQ(tunnel.mss4, 1398);
+    EXPECT_EQ(tunnel.mss6, 1378);
+    for (const Egress& egress : tables.current->egresses) {
+        if (egress.kind == EgressKind::tunnel) {
+            EXPECT_EQ(egress.mtu, egress.tunnel == azure_1 ? 1438 : 1446);
+        }
+    }
+    world.sas[azure_1].encapsulation.remote_port = to_be16(30000);  // a NAT on the way chose another
+    EXPECT_TRUE(failover.sas_changed());
+}
+
 TEST_F(FailoverTest, publishes_new_groups_before_their_routes_and_guards_before_the_rest) {
     withdraw("13.107.6.0/24");
     withdraw("10.20.0.0/16");

@@ -9,23 +9,23 @@ using test::bytes;
 using test::Bytes;
 
 // The largest inner packets that do not fragment: towards a VM in a VNet (1400) and between two bare-metal ends (1500).
-static_assert(max_inner_len(1400, OuterIp::ipv4, Encapsulation::esp) == 1346);
-static_assert(max_inner_len(1400, OuterIp::ipv4, Encapsulation::esp_in_udp) == 1338);
-static_assert(max_inner_len(1500, OuterIp::ipv4, Encapsulation::esp) == 1446);
-static_assert(max_inner_len(1500, OuterIp::ipv4, Encapsulation::esp_in_udp) == 1438);
+static_assert(max_inner_len(1400, OuterIp::ipv4, EspCarrier::ip) == 1346);
+static_assert(max_inner_len(1400, OuterIp::ipv4, EspCarrier::udp) == 1338);
+static_assert(max_inner_len(1500, OuterIp::ipv4, EspCarrier::ip) == 1446);
+static_assert(max_inner_len(1500, OuterIp::ipv4, EspCarrier::udp) == 1438);
 
 TEST(EspOverheadTest, TheLargestInnerPacketFitsAndOneByteMoreDoesNot) {
     for (const OuterIp ip : {OuterIp::ipv4, OuterIp::ipv6}) {
-        for (const Encapsulation encapsulation : {Encapsulation::esp, Encapsulation::esp_in_udp}) {
+        for (const EspCarrier carrier : {EspCarrier::ip, EspCarrier::udp}) {
             for (std::size_t limit = 100; limit <= 9000; ++limit) {
-                const std::size_t inner = max_inner_len(limit, ip, encapsulation);
-                ASSERT_LE(outer_len(ip, encapsulation) + sealed_len(inner), limit);
-                ASSERT_GT(outer_len(ip, encapsulation) + sealed_len(inner + 1), limit);
+                const std::size_t inner = max_inner_len(limit, ip, carrier);
+                ASSERT_LE(outer_len(ip, carrier) + sealed_len(inner), limit);
+                ASSERT_GT(outer_len(ip, carrier) + sealed_len(inner + 1), limit);
             }
         }
     }
-    EXPECT_EQ(max_inner_len(20, OuterIp::ipv4, Encapsulation::esp), 0u);
-    EXPECT_EQ(max_inner_len(0, OuterIp::ipv6, Encapsulation::esp_in_udp), 0u);
+    EXPECT_EQ(max_inner_len(20, OuterIp::ipv4, EspCarrier::ip), 0u);
+    EXPECT_EQ(max_inner_len(0, OuterIp::ipv6, EspCarrier::udp), 0u);
 }
 
 TEST(EspOverheadTest, SealedLengthIsAlignedAndWithinTheRoomAskedFor) {
