@@ -27,7 +27,7 @@ struct DataplaneOptions {
     std::uint16_t workers = 1;
     std::vector<unsigned> cpus;           // one per worker; empty: the scheduler chooses
     bool sleep_when_idle = true;          // design decision 9
-    std::uint32_t punts_per_second = 10'000;        // to Linux, per worker
+    std::uint32_t punts_per_second = 10'000;        // to Linux, per worker, of each PuntClass
     std::uint32_t icmp_errors_per_second = 1'000;   // made here, per worker
     std::uint32_t buffers = 32768;        // mbufs in the pool
     std::uint16_t max_mtu = 1500;         // of all ports and netdevs: the size of the buffers follows

@@ -6,7 +6,8 @@
 //                        │                                    └ neighbour unknown ► glean ► Linux
 //                        ├ to a pool ─► NAT in ─► route ► forward
 //                        ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward
-//                        │        └ else ► punt ► Linux
+//                        │        └ else ► UDP decap ┬ ESP ─► ESP in ► as above
+//                        │                           └ else ► punt ► Linux
 //                        ├ to a connected subnet, neighbour unknown ► glean
 //                        └ no route, blackhole ► drop
 #pragma once
@@ -25,6 +26,7 @@
 #include "dataplane/stages/pick_member.hpp"
 #include "dataplane/stages/punt.hpp"
 #include "dataplane/stages/route.hpp"
+#include "dataplane/stages/udp_decap.hpp"
 
 namespace twinspan {
 
@@ -69,7 +71,9 @@ using Routed = Pipeline<Route, Split<ByTarget, Forward, ToUs, ToPool, Glean, Dro
 using FromPool = Pipeline<NatIn, Routed<Punt, NoSecondTime>>;
 using FromTunnel = Pipeline<EspIn, ParseInner, ClampMss, Routed<Punt, NoSecondTime>>;
 
-using FromWire = Pipeline<Parse, Split<ForLinuxOrRouted, Punt, Routed<Split<EspOrOther, FromTunnel, Punt>, FromPool>>>;
+using ToUs = Split<EspOrOther, FromTunnel, Pipeline<UdpDecap, Split<EspOrOther, FromTunnel, Punt>>>;
+
+using FromWire = Pipeline<Parse, Split<ForLinuxOrRouted, Punt, Routed<ToUs, FromPool>>>;
 using FromLinux = Pipeline<Split<FromTapOrTun, InjectFrame, Pipeline<InjectIntoTunnel, IntoTunnel>>>;
 using FromSelf = Routed<Punt, NoSecondTime>;
 

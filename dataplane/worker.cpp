@@ -38,7 +38,8 @@ WorkerCore::WorkerCore(WorkerSetup setup)
     : setup_(std::move(setup)),
       tsc_hz_(rte_get_tsc_hz()),
       icmp_rate_(setup_.icmp_errors_per_second, tsc_hz_),
-      punt_rate_(setup_.punts_per_second, tsc_hz_) {
+      punt_rates_{TokenRate{setup_.punts_per_second, tsc_hz_}, TokenRate{setup_.punts_per_second, tsc_hz_},
+                  TokenRate{setup_.punts_per_second, tsc_hz_}, TokenRate{setup_.punts_per_second, tsc_hz_}} {
     context_.worker = setup_.index;
     context_.counters = setup_.counters;
     context_.crypto = setup_.crypto;
@@ -60,7 +61,9 @@ void WorkerCore::keep_house() noexcept {
     next_tick_tsc_ = context_.now_tsc + tsc_hz_ / kTicksPerSecond;
     context_.now_seconds = static_cast<std::uint32_t>(context_.now_tsc / tsc_hz_);
     icmp_rate_.refill(context_.icmp_tokens, context_.now_tsc);
-    punt_rate_.refill(context_.punt_tokens, context_.now_tsc);
+    for (std::size_t kind = 0; kind < kPuntClasses; ++kind) {
+        punt_rates_[kind].refill(context_.punt_tokens[kind], context_.now_tsc);
+    }
     if (setup_.nat != nullptr) {
         setup_.nat->age(setup_.index, context_.now_seconds, context_.config->pools, setup_.nat_ageing_steps);
     }
@@ -130,17 +133,25 @@ void WorkerCore::transmit(std::uint16_t port) noexcept {
     list.clear();
 }
 
+// The last quarter of the ring is for urgent packets: others may come faster than Linux takes them.
 void WorkerCore::punt() noexcept {
     auto& list = context_.punted;
+    const unsigned reserved = setup_.punt != nullptr ? rte_ring_get_capacity(setup_.punt) / 4 : 0;
+    unsigned room = setup_.punt != nullptr ? rte_ring_free_count(setup_.punt) : 0;
     std::uint16_t taken = 0;
-    if (setup_.punt != nullptr) {
-        taken = static_cast<std::uint16_t>(
-            rte_ring_sp_enqueue_burst(setup_.punt, reinterpret_cast<void**>(list.data()), list.size(), nullptr));
+    for (rte_mbuf* m : list) {
+        const bool urgent = (meta(*m).flags & meta_flag::kUrgent) != 0;
+        if (room > (urgent ? 0 : reserved)) [[likely]] {
+            list.data()[taken++] = m;
+            --room;
+        } else {
+            context_.drop(m, Drop::punt_ring_full);
+        }
+    }
+    if (taken != 0) {  // this thread alone fills the ring: the room was not less than it said
+        rte_ring_sp_enqueue_bulk(setup_.punt, reinterpret_cast<void**>(list.data()), taken, nullptr);
     }
     context_.counters->punted.add(taken);
-    for (std::uint16_t i = taken; i < list.size(); ++i) {
-        context_.drop(list[i], Drop::punt_ring_full);
-    }
     list.clear();
 }
 

@@ -6,6 +6,7 @@
 #include "dataplane/io/queue.hpp"
 #include "dataplane/packet/batch.hpp"
 
+#include <array>
 #include <atomic>
 #include <concepts>
 #include <cstdint>
@@ -29,7 +30,7 @@ struct WorkerSetup {
     std::uint32_t nat_ageing_steps = 256;  // each millisecond
     bool sleep_when_idle = false;
     std::uint32_t icmp_errors_per_second = 1'000;  // RFC 1812 section 4.3.2.8: the rate of ICMP errors is limited
-    std::uint32_t punts_per_second = 20'000;
+    std::uint32_t punts_per_second = 20'000;  // of each PuntClass
 };
 
 // Tokens by time: `rate` a second, at most a quarter of a second's worth at once.
@@ -37,7 +38,7 @@ class TokenRate {
 public:
     TokenRate(std::uint32_t rate, std::uint64_t tsc_hz) noexcept : rate_(rate), tsc_hz_(tsc_hz) {}
     void refill(std::uint64_t& tokens, std::uint64_t now_tsc) noexcept;
-    std::uint64_t most() const noexcept { return rate_ < 4 ? 1 : rate_ / 4; }
+    std::uint64_t most() const noexcept { return rate_ == 0 ? 0 : rate_ < 4 ? 1 : rate_ / 4; }
 
 private:
     std::uint64_t rate_;
@@ -73,7 +74,7 @@ private:
     std::uint64_t tsc_hz_;
     std::uint64_t next_tick_tsc_ = 0;
     TokenRate icmp_rate_;
-    TokenRate punt_rate_;
+    std::array<TokenRate, kPuntClasses> punt_rates_;
     unsigned empty_loops_ = 0;
     long sleep_ns_ = 0;
 };

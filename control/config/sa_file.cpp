@@ -16,6 +16,9 @@ namespace {
 // RFC 4303 section 2.1: 0 is for local use, 1 to 255 are reserved.
 constexpr std::uint64_t kFirstSpi = 256;
 constexpr std::uint64_t kLastSpi = 0xffffffff;
+// Below are Linux's own services, 500 for IKE among them.
+constexpr std::uint16_t kFirstUdpPort = 1024;
+constexpr std::uint16_t kLastUdpPort = 65535;
 
 std::string suite_names() {
     std::vector<std::string_view> names;
@@ -60,6 +63,7 @@ void read_file(Diagnostics& diagnostics, const SecretText& secrets, SaFile& out)
         return;
     }
     const MapReader map{diagnostics, *root, schema::kSaFile};
+    map.read_unsigned("udp-encapsulation", out.udp_port, kFirstUdpPort, kLastUdpPort);
     if (const auto node = map.require("outbound", "the SA for what we send")) {
         read_sa(diagnostics, MapReader{diagnostics, *node, schema::kOutboundSa}, secrets, out.outbound);
     }
@@ -85,6 +89,9 @@ void check_shared(const Config& config, const std::vector<SaFile>& files, std::v
     std::map<std::uint32_t, std::size_t> spis;
     std::map<std::size_t, std::vector<std::pair<const SaConfig*, std::size_t>>> by_first_byte;
     for (std::size_t i = 0; i < files.size(); ++i) {
+        if (config.tunnels[i].ike) {
+            continue;
+        }
         const std::string file = config.tunnels[i].sa_file.string();
         if (const auto [first, is_new] = spis.emplace(files[i].inbound.spi, i); !is_new) {
             errors.push_back({file, 0, 0,
@@ -130,7 +137,9 @@ std::expected<std::vector<SaFile>, std::vector<ConfigError>> load_sa_files(const
     std::vector<SaFile> files;
     std::vector<ConfigError> errors;
     for (const TunnelConfig& tunnel : config.tunnels) {
-        if (auto file = load_sa_file(tunnel.sa_file)) {
+        if (tunnel.ike) {
+            files.emplace_back();
+        } else if (auto file = load_sa_file(tunnel.sa_file)) {
             files.push_back(std::move(*file));
         } else {
             append(errors, std::move(file.error()));

@@ -5,6 +5,7 @@
 #include "dataplane/config/route_result.hpp"
 #include "dataplane/packet/headers.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <vector>
@@ -68,6 +69,9 @@ struct Group {
     std::uint32_t first_bucket = 0;
     std::uint32_t bucket_mask = 0;
 };
+
+inline constexpr be16 kIkePort = to_be16(500);
+inline constexpr be16 kNatTraversalPort = to_be16(4500);
 
 // Ports of ESP in UDP (RFC 3948); both 0: ESP stands behind the IP header.
 struct Encapsulation {
@@ -172,10 +176,21 @@ struct Snapshot {
     InboundSaTable inbound_sas;
     std::vector<NatPool> pools;
     std::vector<Netdev> netdevs;
+    std::vector<be16> udp_esp_ports{kNatTraversalPort};  // where ESP in UDP and IKE arrive: few
     std::array<std::uint8_t, kZoneCount> may_send{};  // [from]: one bit per zone it may send to
 
     bool allows(Zone from, Zone to) const noexcept {
         return (may_send[static_cast<std::size_t>(from)] >> static_cast<unsigned>(to) & 1u) != 0;
+    }
+
+    // Control, of one that is not published.
+    void listen_for_esp(be16 port) {
+        if (port.raw != 0 && !takes_esp(port)) {
+            udp_esp_ports.push_back(port);
+        }
+    }
+    bool takes_esp(be16 udp_port) const noexcept {
+        return std::ranges::find(udp_esp_ports, udp_port) != udp_esp_ports.end();
     }
 
     // One lookup, for what is rare; bursts look up in bulk.

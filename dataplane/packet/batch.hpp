@@ -119,6 +119,15 @@ private:
     std::array<rte_mbuf*, Capacity> packets_;
 };
 
+// What Linux gets, by how much it hurts to lose it. Each class has its own rate, so that none can starve another.
+enum class PuntClass : std::uint8_t {
+    link,     // ARP, neighbour discovery, LLDP, ...
+    routing,  // BFD, BGP
+    ike,
+    other,    // what may be anything
+};
+inline constexpr std::size_t kPuntClasses = 4;
+
 struct Snapshot;
 class NatTable;
 class Engine;  // crypto/ipsec_mb.hpp
@@ -139,7 +148,7 @@ struct Context {
     PacketList<kBurst> generated;                            // ICMP errors to be routed, from the data's start
     std::array<PacketList<2 * kBurst>, kMaxPorts> transmit;  // whole frames
     std::uint64_t icmp_tokens = 0;  // ICMP errors that may still be made; refilled by the worker
-    std::uint64_t punt_tokens = 0;  // packets that may still be punted; refilled by the worker
+    std::array<std::uint64_t, kPuntClasses> punt_tokens{};  // packets that may still be punted; refilled by the worker
 
     void drop(rte_mbuf* m, Drop reason) noexcept {
         (*counters)[reason].add(1);

@@ -70,6 +70,9 @@ struct [[gnu::packed]] UdpHeader {
     be16 checksum;
 };
 
+inline constexpr be32 kNonEspMarker{};              // RFC 3948 section 2.2: before IKE, where an SPI would stand
+inline constexpr std::uint8_t kNatKeepalive = 0xff;  // RFC 3948 section 2.3: all of its payload
+
 struct [[gnu::packed]] TcpHeader {
     be16 src_port;
     be16 dst_port;

@@ -50,6 +50,24 @@ bool is_icmp4_error(std::uint8_t type) noexcept {
     return type == 3 || type == 4 || type == 5 || type == 11 || type == 12;
 }
 
+// An error quotes the packet. What came out of a tunnel is quoted into tunnels, and where tunnels may send to, only:
+// its source is no more than what the far end claims.
+template <class Address>
+bool may_be_quoted(const Snapshot& config, const PacketMeta& pm, const Address& source) noexcept {
+    if (pm.zone != Zone::tunnel) {
+        return true;
+    }
+    const RouteResult back = config.route_to(source);
+    if (back.kind() == RouteKind::connected) {
+        return back.index() < config.legs.size() && config.allows(Zone::tunnel, config.legs[back.index()].zone);
+    }
+    if (back.kind() != RouteKind::forward || back.index() >= config.groups.size()) {
+        return false;
+    }
+    const Egress& egress = config.egresses[config.buckets[config.groups[back.index()].first_bucket]];
+    return egress.kind == EgressKind::tunnel || config.allows(Zone::tunnel, egress.zone);
+}
+
 // What both RFCs forbid to answer: errors, multicast, later fragments, senders that are no single host.
 bool may_answer(const Context& ctx, rte_mbuf& m, const PacketMeta& pm) noexcept {
     if ((pm.flags & (meta_flag::kLaterFragment | meta_flag::kMulticast)) != 0 || pm.rx_leg >= ctx.config->legs.size()) {
@@ -57,11 +75,12 @@ bool may_answer(const Context& ctx, rte_mbuf& m, const PacketMeta& pm) noexcept 
     }
     if (pm.ip == IpVersion::v4) {
         const auto& ip = header_at<Ipv4Header>(m, 0);
-        return is_unicast_source(ip.src) && ip.dst.host() < 0xe0000000u &&
+        return is_unicast_source(ip.src) && may_be_quoted(*ctx.config, pm, ip.src) && ip.dst.host() < 0xe0000000u &&
                !(pm.protocol == +IpProtocol::icmp && is_icmp4_error(header_at<IcmpHeader>(m, pm.l4_offset).type));
     }
     const auto& ip = header_at<Ipv6Header>(m, 0);
-    return ip.src[0] != 0xff && ip.src != Ipv6Address{} && ip.dst[0] != 0xff &&
+    return ip.src[0] != 0xff && ip.src != Ipv6Address{} && may_be_quoted(*ctx.config, pm, ip.src) &&
+           ip.dst[0] != 0xff &&
            !(pm.protocol == +IpProtocol::icmpv6 && is_icmp6_error(header_at<IcmpHeader>(m, pm.l4_offset).type));
 }
 

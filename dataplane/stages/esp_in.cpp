@@ -28,6 +28,10 @@ Verdict identify(const Snapshot& config, rte_mbuf& m, const InboundSaEntry*& fou
     if (pm.ip != IpVersion::v4 || ip.dst != tunnel.local || ip.src != tunnel.remote) [[unlikely]] {
         return Drop::esp_wrong_peer;
     }
+    // Bare ESP has no port. As the kernel, an SA takes what comes the way it was agreed and nothing else.
+    if (pm.dst_port != tunnel.encapsulation.local_port) [[unlikely]] {
+        return Drop::esp_wrong_encapsulation;
+    }
     if (pm.l3_length < pm.l4_offset + kEspMinLen) [[unlikely]] {
         return Drop::esp_bad_length;
     }

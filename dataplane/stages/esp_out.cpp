@@ -8,7 +8,7 @@
 namespace twinspan {
 namespace {
 
-constexpr unsigned kHeaders = sizeof(Ipv4Header) + kEspPayloadOffset;
+constexpr unsigned kMostHeaders = sizeof(Ipv4Header) + sizeof(UdpHeader) + kEspPayloadOffset;
 
 // The template's checksum covers all but the total length, which is all that differs per packet: with DF set
 // the ID has no meaning (RFC 6864 section 4.1).
@@ -20,19 +20,33 @@ void write_outer(const Tunnel& tunnel, Ipv4Header& ip, std::size_t bytes) noexce
     ip.checksum.raw = static_cast<std::uint16_t>(~sum);
 }
 
-Verdict has_room(const rte_mbuf& m) noexcept {
-    return rte_pktmbuf_headroom(&m) >= kHeaders && rte_pktmbuf_tailroom(&m) >= kEspMaxRoom ? Verdict::keep()
-                                                                                           : Verdict{Drop::no_headroom};
+// RFC 3948 section 2.1: the checksum is zero over IPv4; the ICV guards more than it could.
+void write_udp(const Encapsulation& ports, UdpHeader& udp, std::size_t bytes) noexcept {
+    udp = {.src_port = ports.local_port,
+           .dst_port = ports.remote_port,
+           .length = to_be16(static_cast<std::uint16_t>(bytes)),
+           .checksum = {}};
 }
 
+Verdict has_room(const rte_mbuf& m) noexcept {
+    return rte_pktmbuf_headroom(&m) >= kMostHeaders && rte_pktmbuf_tailroom(&m) >= kEspMaxRoom
+               ? Verdict::keep()
+               : Verdict{Drop::no_headroom};
+}
+
+template <EspCarrier carrier>
 void seal(Context& ctx, const Tunnel& tunnel, rte_mbuf& m, std::uint64_t sequence) noexcept {
+    constexpr auto kEspOffset = static_cast<unsigned>(outer_len(OuterIp::ipv4, carrier));
     PacketMeta& pm = meta(m);
     const std::uint8_t next_header = pm.ip == IpVersion::v4 ? kNextHeaderIpv4 : kNextHeaderIpv6;
-    m.data_off = static_cast<std::uint16_t>(m.data_off - kHeaders);
+    m.data_off = static_cast<std::uint16_t>(m.data_off - kEspOffset - kEspPayloadOffset);
     auto* outer = rte_pktmbuf_mtod(&m, std::uint8_t*);
     const std::size_t sealed =
-        tunnel.out->seal_in_place(*ctx.crypto, sequence, outer + sizeof(Ipv4Header), pm.l3_length, next_header);
-    const std::size_t total = sizeof(Ipv4Header) + sealed;
+        tunnel.out->seal_in_place(*ctx.crypto, sequence, outer + kEspOffset, pm.l3_length, next_header);
+    const std::size_t total = kEspOffset + sealed;
+    if constexpr (carrier == EspCarrier::udp) {
+        write_udp(tunnel.encapsulation, header_at<UdpHeader>(m, sizeof(Ipv4Header)), sizeof(UdpHeader) + sealed);
+    }
     write_outer(tunnel, header_at<Ipv4Header>(m, 0), total);
     m.data_len = static_cast<std::uint16_t>(total);
     m.pkt_len = static_cast<std::uint32_t>(total);
@@ -55,17 +69,10 @@ public:
         }
         const auto asked = static_cast<std::uint16_t>(last - first);
         const SequenceBurst numbers = tunnel.out->reserve_burst(asked);
-        std::uint64_t bytes = 0;
         const auto granted_end = static_cast<std::uint16_t>(first + numbers.granted);
-        for (std::uint16_t i = first; i < granted_end; ++i) {
-            rte_mbuf* m = batch_[i];
-            if (i + 1 < granted_end) {
-                prefetch(*batch_[static_cast<std::uint16_t>(i + 1)]);
-            }
-            bytes += meta(*m).l3_length;
-            seal(ctx_, tunnel, *m, numbers.first + (i - first));
-            batch_.data()[kept_++] = m;
-        }
+        const std::uint64_t bytes = tunnel.encapsulation.udp()
+                                        ? seal_all<EspCarrier::udp>(tunnel, first, granted_end, numbers.first)
+                                        : seal_all<EspCarrier::ip>(tunnel, first, granted_end, numbers.first);
         if (numbers.granted != asked) [[unlikely]] {
             drop(granted_end, last,
                  numbers.refusal == SequenceRefusal::sequence_used_up ? Drop::esp_sequence_exhausted
@@ -77,6 +84,22 @@ public:
     std::uint16_t kept() const noexcept { return kept_; }
 
 private:
+    // Returns the bytes of the inner packets.
+    template <EspCarrier carrier>
+    std::uint64_t seal_all(const Tunnel& tunnel, std::uint16_t first, std::uint16_t last,
+                           std::uint64_t sequence) noexcept {
+        std::uint64_t bytes = 0;
+        for (std::uint16_t i = first; i < last; ++i) {
+            rte_mbuf* m = batch_[i];
+            if (i + 1 < last) {
+                prefetch(*batch_[static_cast<std::uint16_t>(i + 1)]);
+            }
+            bytes += meta(*m).l3_length;
+            seal<carrier>(ctx_, tunnel, *m, sequence + (i - first));
+            batch_.data()[kept_++] = m;
+        }
+        return bytes;
+    }
     void drop(std::uint16_t first, std::uint16_t last, Drop reason) noexcept {
         for (std::uint16_t i = first; i < last; ++i) {
             ctx_.drop(batch_[i], reason);

@@ -4,6 +4,7 @@
 #include "dataplane/packet/parse_ip.hpp"
 #include "dataplane/stages/forward_policy.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 namespace twinspan {
@@ -11,13 +12,37 @@ namespace {
 
 // Linux's routes are not ours: it knows neither `encrypt:` nor the pools. Under the one nothing leaves in clear, and
 // past the others it may send only as itself; what it merely forwards would go out untranslated.
+// IKE of one of our tunnels, from our end to its gateway (RFC 7296, RFC 3948 section 2.2): port 500, or the NAT
+// traversal port with the marker or a keepalive. It brings the encryption up, so it cannot be under it. ESP of Linux's
+// making is none: it would use the numbers of an SA that is ours.
+bool is_ike_of_tunnel(const Snapshot& config, rte_mbuf& m, const Ipv4Header& ip) noexcept {
+    const unsigned udp_at = static_cast<unsigned>(sizeof(EthernetHeader)) + ip.header_bytes();
+    const unsigned payload_at = udp_at + static_cast<unsigned>(sizeof(UdpHeader));
+    if (ip.protocol != +IpProtocol::udp || ip.header_bytes() < sizeof(Ipv4Header) || m.data_len <= payload_at ||
+        (ip.fragment.raw & (kIpv4MoreFragments.raw | kIpv4FragmentOffset.raw)) != 0) {
+        return false;
+    }
+    const be16 port = header_at<UdpHeader>(m, udp_at).src_port;
+    if (port != kIkePort) {
+        const bool keepalive = m.data_len == payload_at + 1 && header_at<std::uint8_t>(m, payload_at) == kNatKeepalive;
+        const bool marked = m.data_len >= payload_at + sizeof(be32) && header_at<be32>(m, payload_at) == kNonEspMarker;
+        if (!config.takes_esp(port) || !(keepalive || marked)) {
+            return false;
+        }
+    }
+    return std::ranges::any_of(config.tunnels,
+                               [&](const Tunnel& t) { return t.local == ip.src && t.remote == ip.dst; });
+}
+
+bool is_ike_of_tunnel(const Snapshot&, rte_mbuf&, const Ipv6Header&) noexcept { return false; }
+
 template <class Header>
 Verdict may_leave(const Snapshot& config, const Leg& leg, rte_mbuf& m) noexcept {
     if (m.data_len < sizeof(EthernetHeader) + sizeof(Header)) {
         return Drop::inject_bad_packet;
     }
     const auto& ip = header_at<Header>(m, sizeof(EthernetHeader));
-    if (config.route_to(ip.dst).must_encrypt()) {
+    if (config.route_to(ip.dst).must_encrypt() && !is_ike_of_tunnel(config, m, ip)) {
         return Drop::encrypt_required;
     }
     if (carries_public_addresses_only(leg.zone) && ip.src != decltype(ip.src){} &&

@@ -3,6 +3,7 @@
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/icmp_error.hpp"
 #include "dataplane/stages/forward_policy.hpp"
+#include "dataplane/stages/punt_class.hpp"
 
 #include <cstring>
 
@@ -38,22 +39,28 @@ bool restore_frame(rte_mbuf& m, const PacketMeta& pm, const Leg& leg) noexcept {
     return true;
 }
 
-void punt(Context& ctx, rte_mbuf& m) noexcept {
+// `kind` is of what is for us. What Linux is only to find a neighbour for is never urgent, whatever its ports say.
+void punt(Context& ctx, rte_mbuf& m, PuntClass kind) noexcept {
     PacketMeta& pm = meta(m);
+    std::uint64_t& tokens = ctx.punt_tokens[static_cast<std::size_t>(kind)];
     pm.netdev = netdev_of(*ctx.config, pm);
     if (pm.netdev == kNone) [[unlikely]] {
-        ctx.drop(&m, Drop::kernel_refused);
+        // A leg without a netdev of ours is the untagged one of a shared port.
+        ctx.drop(&m, pm.rx_leg < ctx.config->legs.size() ? Drop::shared_port_kernel : Drop::kernel_refused);
         return;
     }
-    if (ctx.punt_tokens == 0) [[unlikely]] {
-        ctx.drop(&m, Drop::punt_rate_limited);
+    if (tokens == 0) [[unlikely]] {
+        ctx.drop(&m, over_rate(kind));
         return;
     }
     if (!ctx.config->netdevs[pm.netdev].is_tunnel && !restore_frame(m, pm, ctx.config->legs[pm.rx_leg])) [[unlikely]] {
         ctx.drop(&m, Drop::no_headroom);
         return;
     }
-    --ctx.punt_tokens;
+    --tokens;
+    if (kind != PuntClass::other) {
+        pm.flags |= meta_flag::kUrgent;
+    }
     ctx.punted.push(&m);
 }
 
@@ -79,14 +86,17 @@ Verdict may_glean(const Snapshot& config, rte_mbuf& m) noexcept {
 
 void Punt::process(Context& ctx, Batch& batch) noexcept {
     for (rte_mbuf* m : batch) {
-        punt(ctx, *m);
+        punt(ctx, *m, punt_class(*ctx.config, *m, meta(*m)));
     }
     batch.clear();
 }
 
 void Glean::process(Context& ctx, Batch& batch) noexcept {
     batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept { return may_glean(*ctx.config, m); });
-    punt_.process(ctx, batch);
+    for (rte_mbuf* m : batch) {
+        punt(ctx, *m, PuntClass::other);
+    }
+    batch.clear();
 }
 
 void NoSecondTime::process(Context& ctx, Batch& batch) noexcept {

@@ -8,7 +8,7 @@
 namespace twinspan {
 
 // Hands the packet to Linux on the netdev it came in by: an untagged frame on its leg's TAP, the bare
-// IP packet on its tunnel's TUN.
+// IP packet on its tunnel's TUN. Control protocols have rates of their own (punt_class.hpp).
 class Punt {
 public:
     static constexpr std::string_view kName = "punt";
@@ -21,9 +21,6 @@ class Glean {
 public:
     static constexpr std::string_view kName = "glean";
     void process(Context& ctx, Batch& batch) noexcept;
-
-private:
-    Punt punt_;
 };
 
 // A translated or decrypted packet to a pool address: sessions between the inside and itself are not made.

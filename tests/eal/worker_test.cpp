@@ -16,7 +16,15 @@ using testing_eal::buffers_free;
 using testing_eal::packet;
 
 // What a packet's first byte asks for.
-enum Wish : std::uint8_t { to_port_0, to_port_1, to_linux, to_nowhere, an_error, an_error_about_an_error };
+enum Wish : std::uint8_t {
+    to_port_0,
+    to_port_1,
+    to_linux,
+    to_linux_urgently,
+    to_nowhere,
+    an_error,
+    an_error_about_an_error
+};
 
 class ToyGraph {
 public:
@@ -50,6 +58,9 @@ private:
                     ctx.transmit[1].push(m);
                     break;
                 case to_linux:
+                case to_linux_urgently:
+                    meta(*m).flags =
+                        *rte_pktmbuf_mtod(m, std::uint8_t*) == to_linux_urgently ? meta_flag::kUrgent : std::uint8_t{0};
                     ctx.punted.push(m);
                     break;
                 case to_nowhere:
@@ -165,12 +176,34 @@ TEST_F(WorkerTest, FullTransmitQueueDropsTheRest) {
     expect_exact();
 }
 
-TEST_F(WorkerTest, FullPuntRingDropsTheRest) {
+TEST_F(WorkerTest, APuntRingThatIsFullButForTheReserveDropsTheRest) {
     Worker<ToyGraph> worker{setup()};
     receive(200, to_linux);
     run_until_idle(worker);
-    EXPECT_EQ(counters_.punted.read(), 127u);
-    EXPECT_EQ(counters_[Drop::punt_ring_full].read(), 73u);
+    EXPECT_EQ(counters_.punted.read(), 127u - 127 / 4);
+    EXPECT_EQ(counters_[Drop::punt_ring_full].read(), 200u - (127 - 127 / 4));
+    expect_exact();
+}
+
+TEST_F(WorkerTest, UrgentPacketsFindRoomInARingThatOthersFill) {
+    Worker<ToyGraph> worker{setup()};
+    for (unsigned i = 0; i < 20; ++i) {
+        receive(30, to_linux);
+        receive(1, to_linux_urgently);
+    }
+    run_until_idle(worker);
+    unsigned urgent = 0;
+    void* m = nullptr;
+    while (rte_ring_dequeue(punt_.get(), &m) == 0) {
+        urgent += *rte_pktmbuf_mtod(static_cast<rte_mbuf*>(m), std::uint8_t*) == to_linux_urgently;
+        rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
+    }
+    EXPECT_EQ(urgent, 20u);
+    EXPECT_GE(counters_.punted.read(), 127u - 127 / 4);
+    EXPECT_EQ(counters_[Drop::punt_ring_full].read(), 20 * 31 - counters_.punted.read());
+    receive(200, to_linux_urgently);
+    run_until_idle(worker);
+    EXPECT_EQ(rte_ring_count(punt_.get()), 127u) << "they may fill all of it";
     expect_exact();
 }
 
@@ -236,6 +269,18 @@ TEST(TokenRateTest, FillsAQuarterOfASecondAtMost) {
     EXPECT_EQ(tokens, 10u);
     rate.refill(tokens, 5'000'000 + 10'000'000);
     EXPECT_EQ(tokens, 250u);
+}
+
+TEST(TokenRateTest, ARateOfZeroGrantsNothing) {
+    TokenRate rate{0, 1'000'000};
+    std::uint64_t tokens = 7;
+    for (std::uint64_t now = 1; now < 5'000'000; now += 300'000) {
+        rate.refill(tokens, now);
+        EXPECT_EQ(tokens, 0u);
+    }
+    TokenRate slow{1, 1'000'000};
+    slow.refill(tokens, 1);
+    EXPECT_EQ(tokens, 1u);
 }
 
 TEST(TokenRateTest, KeepsFractionsOfATokenForLater) {

@@ -38,11 +38,23 @@ public:
 
     // This inner packet, whatever it is, as the far end of tunnel 0 sends it: outer header and ESP.
     Bytes from_peer(std::span<const std::uint8_t> inner) {
+        return ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, +IpProtocol::esp, sealed_by_peer(inner));
+    }
+    // The same in UDP (RFC 3948).
+    Bytes from_peer_in_udp(std::span<const std::uint8_t> inner, std::uint16_t dst_port = 4500) {
+        return udp_packet({.src = "20.51.0.4",
+                           .dst = "203.0.113.1",
+                           .src_port = 1024,
+                           .dst_port = dst_port,
+                           .payload = sealed_by_peer(inner),
+                           .udp_checksum = false});
+    }
+    Bytes sealed_by_peer(std::span<const std::uint8_t> inner) {
         Bytes esp(kEspPayloadOffset + inner.size() + kEspMaxRoom);
         std::ranges::copy(inner, esp.begin() + kEspPayloadOffset);
         const std::uint8_t next_header = !inner.empty() && inner[0] >> 4 == 6 ? kNextHeaderIpv6 : kNextHeaderIpv4;
         esp.resize(peer0->seal_in_place(engine, ++peer_sequence_, esp.data(), inner.size(), next_header));
-        return ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, +IpProtocol::esp, esp);
+        return esp;
     }
 
     // Every packet of the walk is in one list, and no other is; then empties the lists as a worker does.

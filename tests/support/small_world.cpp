@@ -42,6 +42,25 @@ Egress leg_egress(EgressKind kind, Zone zone, std::uint16_t port, std::uint16_t 
     return e;
 }
 
+// Total length and ID zero, the checksum over the rest.
+Ipv4Header outer_of(const std::string& local, const std::string& remote, std::uint8_t protocol) {
+    const Bytes packet = ip_packet({.src = local, .dst = remote, .id = 0, .fragment = 0x4000}, protocol, {});
+    Ipv4Header header;
+    std::memcpy(&header, packet.data(), sizeof(header));
+    std::uint32_t sum = static_cast<std::uint16_t>(~header.checksum.host());
+    sum += 0xffffu - header.total_length.host();
+    sum = (sum & 0xffff) + (sum >> 16);
+    header.checksum = to_be16(static_cast<std::uint16_t>(~sum));
+    header.total_length = {};
+    return header;
+}
+
+std::string text_of(be32 address) {
+    const std::uint32_t a = address.host();
+    return std::to_string(a >> 24) + "." + std::to_string(a >> 16 & 255) + "." + std::to_string(a >> 8 & 255) + "." +
+           std::to_string(a & 255);
+}
+
 }  // namespace
 
 void NaiveFib::insert4(const std::string& prefix, unsigned length, RouteResult result) {
@@ -91,7 +110,7 @@ SmallWorld::SmallWorld() : engine(value_or_throw(Engine::create())), context(new
     ctx.counters = &counters;
     ctx.crypto = &engine;
     ctx.icmp_tokens = 1000;
-    ctx.punt_tokens = 1000;
+    ctx.punt_tokens.fill(1000);
     ctx.now_seconds = 1000;
 }
 
@@ -189,20 +208,20 @@ void SmallWorld::make_tunnels() {
                  .up = true,
                  .local = ip4(local),
                  .remote = ip4(remote)};
-        const Bytes header =
-            ip_packet({.src = local, .dst = remote, .id = 0, .fragment = 0x4000}, +IpProtocol::esp, {});
-        std::memcpy(&t.outer, header.data(), sizeof(t.outer));
-        // The template's length is zero: take it out of the checksum.
-        std::uint32_t sum = static_cast<std::uint16_t>(~t.outer.checksum.host());
-        sum += 0xffffu - t.outer.total_length.host();
-        sum = (sum & 0xffff) + (sum >> 16);
-        t.outer.checksum = to_be16(static_cast<std::uint16_t>(~sum));
-        t.outer.total_length = {};
+        t.outer = outer_of(local, remote, +IpProtocol::esp);
         return t;
     };
     config.tunnels = {tunnel(out0.get(), kOuterPri, kTun0, "203.0.113.1", "20.51.0.4"),
                       tunnel(out1.get(), kOuterSec, kTun1, "203.0.113.5", "20.51.0.5")};
     config.inbound_sas = InboundSaTable({{0x2001, 0, in0.get()}, {0x2002, 1, in1.get()}});
+}
+
+void SmallWorld::encapsulate(std::size_t tunnel, std::uint16_t local_port, std::uint16_t remote_port) {
+    Tunnel& t = config.tunnels[tunnel];
+    t.encapsulation = {to_be16(local_port), to_be16(remote_port)};
+    config.listen_for_esp(t.encapsulation.local_port);
+    t.outer =
+        outer_of(text_of(t.local), text_of(t.remote), t.encapsulation.udp() ? +IpProtocol::udp : +IpProtocol::esp);
 }
 
 void SmallWorld::make_routes() {

@@ -92,6 +92,8 @@ public:
         stage.process(ctx, batch);
     }
     std::uint64_t drops(Drop reason) const { return counters[reason].read(); }
+    // From now on the tunnel's ESP is in UDP (RFC 3948); both ports 0: no more.
+    void encapsulate(std::size_t tunnel, std::uint16_t local_port = 4500, std::uint16_t remote_port = 4500);
     std::uint64_t all_drops() const;
 
     NaiveFib fib;

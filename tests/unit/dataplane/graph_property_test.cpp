@@ -94,7 +94,7 @@ TEST_F(GraphProperty, EveryPacketEndsOnce) {
     unsigned walked = 0;
     while (walked < kPackets) {
         ctx.icmp_tokens = below(3) == 0 ? below(8) : 1000;
-        ctx.punt_tokens = below(3) == 0 ? below(8) : 1000;
+        ctx.punt_tokens.fill(below(3) == 0 ? below(8) : 1000);
         const bool wire = below(3) != 0;
         std::vector<std::unique_ptr<ExactPacket>> packets;
         std::vector<rte_mbuf*> mbufs;

@@ -103,6 +103,85 @@ TEST_F(GraphTest, TunnelToLan) {
     expect_sent(p, kLanPort);
 }
 
+TEST_F(GraphTest, ThroughATunnelInUdpBothWays) {
+    encapsulate(0);
+    PacketSpec spec{.src = "10.20.1.2", .dst = "10.10.0.10", .src_port = 1, .dst_port = 2, .payload = test::filler(99)};
+    TestPacket& in = from_msee(from_peer_in_udp(test::udp_packet(spec)));
+    from_wire({&in});
+    spec.ttl = 63;
+    EXPECT_EQ(in.bytes(), test::ethernet_frame(kHostMac, kOurLanMac, {}, test::udp_packet(spec)));
+    EXPECT_EQ(std::ranges::count(ctx.transmit[kLanPort], &in.mbuf), 1);
+    check(in);
+
+    spec = {.src = "10.10.0.10", .dst = "10.20.1.2", .src_port = 2, .dst_port = 1, .payload = test::filler(33)};
+    TestPacket& out = from_lan(test::udp_packet(spec));
+    from_wire({&out});
+    Bytes frame = out.bytes();
+    EXPECT_EQ(frame[18 + 9], 17);
+    frame.erase(frame.begin() + 18 + 20, frame.begin() + 18 + 28);
+    spec.ttl = 63;
+    EXPECT_EQ(at_peer(frame), test::udp_packet(spec));
+    EXPECT_EQ(std::ranges::count(ctx.transmit[kPriPort], &out.mbuf), 1);
+    EXPECT_EQ(all_drops(), 0u);
+    check(out);
+}
+
+TEST_F(GraphTest, EachWayOfArrivalIsForItsSasOnly) {
+    TestPacket& udp = from_msee(from_peer_in_udp(test::udp_packet({.src = "10.20.1.2", .dst = "10.10.0.10"})));
+    from_wire({&udp});
+    expect_dropped(udp, Drop::esp_wrong_encapsulation);
+    encapsulate(0);
+    TestPacket& bare = from_msee(from_peer(test::udp_packet({.src = "10.20.1.2", .dst = "10.10.0.10"})));
+    from_wire({&bare});
+    EXPECT_EQ(drops(Drop::esp_wrong_encapsulation), 2u);
+    EXPECT_EQ(all_drops(), 2u);
+    check(bare);
+}
+
+TEST_F(GraphTest, EspInUdpFromSomebodyElse) {
+    encapsulate(0);
+    Bytes packet = test::udp_packet({.src = "20.51.0.99",
+                                     .dst = "203.0.113.1",
+                                     .src_port = 4500,
+                                     .dst_port = 4500,
+                                     .payload = sealed_by_peer(test::udp_packet({.src = "10.20.1.2"}))});
+    TestPacket& p = from_msee(packet);
+    from_wire({&p});
+    expect_dropped(p, Drop::esp_wrong_peer);
+}
+
+TEST_F(GraphTest, IkeAndKeepalivesBesideEspInOneBurst) {
+    encapsulate(0);
+    PacketSpec spec{.src = "20.51.0.4", .dst = "203.0.113.1", .src_port = 4500, .dst_port = 4500, .payload = {0xff}};
+    TestPacket& keepalive = from_msee(test::udp_packet(spec));
+    spec.payload = Bytes(40);
+    const Bytes marked = test::udp_packet(spec);
+    TestPacket& ike = from_msee(marked);
+    spec.src_port = spec.dst_port = 500;
+    spec.payload = test::filler(28);
+    const Bytes first = test::udp_packet(spec);
+    TestPacket& ike500 = from_msee(first);
+    TestPacket& esp = from_msee(from_peer_in_udp(test::udp_packet({.src = "10.20.1.2", .dst = "10.10.0.10"})));
+    const Bytes ping = test::echo_request({.src = "203.0.113.2", .dst = "203.0.113.1", .src_port = 1});
+    TestPacket& other = from_msee(ping);
+    from_wire({&keepalive, &ike, &ike500, &esp, &other});
+    EXPECT_EQ(drops(Drop::nat_keepalive), 1u);
+    EXPECT_EQ(all_drops(), 1u);
+    EXPECT_EQ(std::ranges::count(ctx.transmit[kLanPort], &esp.mbuf), 1);
+    ASSERT_EQ(ctx.punted.size(), 3);
+    EXPECT_EQ(ike.bytes(), test::ethernet_frame(kOurPriMac, kMsee1Mac, {}, marked));
+    EXPECT_EQ(ike500.bytes(), test::ethernet_frame(kOurPriMac, kMsee1Mac, {}, first));
+    EXPECT_EQ(other.bytes(), test::ethernet_frame(kOurPriMac, kMsee1Mac, {}, ping));
+    EXPECT_TRUE(accounts_are_right());
+}
+
+TEST_F(GraphTest, EspInUdpInsideATunnelIsForLinux) {
+    const Bytes inside = from_peer_in_udp(test::udp_packet({.src = "10.20.1.2", .dst = "10.10.0.10"}));
+    TestPacket& p = from_msee(from_peer(inside));
+    from_wire({&p});
+    expect_punted(p, kTun0, inside);
+}
+
 TEST_F(GraphTest, TunnelToLan6AndClamped) {
     PacketSpec spec{.src = "fd10:20::2",
                     .dst = "fd10:10::10",
@@ -247,6 +326,92 @@ TEST_F(GraphTest, FromLinuxOnATap) {
     expect_sent(p, kPriPort);
 }
 
+// What BGP, BFD and IKE look at must reach Linux as it was sent, and leave as Linux sent it: TTL, DSCP, ports, tags off
+// and on.
+TEST_F(GraphTest, ControlProtocolsPassUnchangedBothWays) {
+    struct Row {
+        const char* name;
+        bool tcp;
+        PacketSpec spec;
+    };
+    const std::uint8_t cs6 = 48 << 2;
+    const Row rows[] = {
+        {"BFD", false, {.src_port = 49152, .dst_port = 3784, .payload = test::filler(24), .ttl = 255, .tos = cs6}},
+        {"BFD multihop", false, {.src_port = 49153, .dst_port = 4784, .payload = test::filler(24), .ttl = 255}},
+        {"BFD echo", false, {.src_port = 49154, .dst_port = 3785, .payload = test::filler(24), .ttl = 255}},
+        {"BGP to a neighbour",
+         true,
+         {.src_port = 40000, .dst_port = 179, .payload = test::filler(19), .ttl = 1, .tos = cs6}},
+        {"BGP multihop",
+         true,
+         {.src_port = 179, .dst_port = 40000, .payload = test::filler(19), .ttl = 64, .tos = cs6}},
+        {"BGP with TTL security", true, {.src_port = 179, .dst_port = 40001, .ttl = 255}},
+        {"IKE", false, {.src_port = 500, .dst_port = 500, .payload = test::filler(300), .ttl = 64}},
+        {"IKE behind NAT", false, {.src_port = 4500, .dst_port = 4500, .payload = Bytes(300), .ttl = 64}},
+    };
+    for (const Row& row : rows) {
+        SCOPED_TRACE(row.name);
+        PacketSpec in = row.spec;
+        in.src = "203.0.113.2";
+        in.dst = "203.0.113.1";
+        const Bytes arriving = row.tcp ? test::tcp_packet(in) : test::udp_packet(in);
+        TestPacket& p = from_msee(arriving);
+        from_wire({&p});
+        expect_punted(p, kMsftPriTap, test::ethernet_frame(kOurPriMac, kMsee1Mac, {}, arriving));
+        PacketSpec out = row.spec;
+        out.src = "203.0.113.1";
+        out.dst = "203.0.113.2";
+        const Bytes leaving = row.tcp ? test::tcp_packet(out) : test::udp_packet(out);
+        TestPacket& q = packet(test::ethernet_frame(kMsee1Mac, kOurPriMac, {}, leaving));
+        q.meta().netdev = kMsftPriTap;
+        from_linux({&q});
+        EXPECT_EQ(q.bytes(), test::ethernet_frame(kMsee1Mac, kOurPriMac, kTag, leaving));
+        EXPECT_EQ(std::ranges::count(ctx.transmit[kPriPort], &q.mbuf), 1);
+        check(q);
+    }
+}
+
+TEST_F(GraphTest, ControlProtocolsPassUnchangedThroughATunnel) {
+    PacketSpec bfd{.src = "10.20.0.4",
+                   .dst = "10.10.0.1",
+                   .src_port = 49152,
+                   .dst_port = 3784,
+                   .payload = test::filler(24),
+                   .ttl = 255,
+                   .tos = 48 << 2};
+    TestPacket& p = from_msee(from_peer(test::udp_packet(bfd)));
+    from_wire({&p});
+    expect_punted(p, kTun0, test::udp_packet(bfd));
+    std::swap(bfd.src, bfd.dst);
+    TestPacket& q = packet(test::udp_packet(bfd));
+    q.meta().netdev = kTun0;
+    from_linux({&q});
+    EXPECT_EQ(at_peer(q.bytes()), test::udp_packet(bfd));
+    check(q);
+}
+
+// A gateway in a prefix under encrypt: its tunnel's outer packets and IKE pass, nothing else goes to it in clear.
+TEST_F(GraphTest, AGatewayUnderEncrypt) {
+    Tunnel& tunnel = config.tunnels[0];
+    tunnel.remote = test::ip4("10.20.0.4");
+    encapsulate(0, 0, 0);  // the template, with the new address
+    TestPacket& esp = from_lan(test::udp_packet({.src = "10.10.0.10", .dst = "10.20.1.2"}));
+    from_wire({&esp});
+    EXPECT_EQ(Bytes(esp.bytes().begin() + 18 + 16, esp.bytes().begin() + 18 + 20), (Bytes{10, 20, 0, 4}));
+    EXPECT_EQ(std::ranges::count(ctx.transmit[kPriPort], &esp.mbuf), 1);
+    check(esp);
+    const PacketSpec ike{
+        .src = "10.20.0.4", .dst = "203.0.113.1", .src_port = 500, .dst_port = 500, .payload = test::filler(28)};
+    TestPacket& in = from_msee(test::udp_packet(ike));
+    from_wire({&in});
+    expect_punted(in, kMsftPriTap, test::ethernet_frame(kOurPriMac, kMsee1Mac, {}, test::udp_packet(ike)));
+    TestPacket& ping = from_lan(test::echo_request({.src = "10.10.0.10", .dst = "10.20.0.4"}));
+    from_wire({&ping});
+    const Bytes inner = at_peer(ping.bytes());
+    EXPECT_EQ(inner[9], 1) << "encrypted, as everything else to that prefix";
+    check(ping);
+}
+
 TEST_F(GraphTest, FromLinuxOnATun) {
     const Bytes bgp =
         test::tcp_packet({.src = "10.10.0.1", .dst = "10.20.0.4", .src_port = 179, .dst_port = 40000, .ttl = 1});
@@ -305,6 +470,20 @@ TEST_F(GraphTest, AnErrorForATunnelsInsideGoesBackThroughTheTunnel) {
     EXPECT_EQ(Bytes(error.begin() + 28, error.end()), original);
     EXPECT_TRUE(test::checksums_right(error));
     check(p);
+}
+
+TEST_F(GraphTest, WhatCameOutOfATunnelIsNotQuotedToTheOutside) {
+    for (const char* src : {"13.107.7.9", "203.0.113.2", "10.10.0.1"}) {
+        const std::uint64_t before = drops(Drop::hop_limit_expired);
+        TestPacket& p = from_msee(
+            from_peer(test::udp_packet({.src = src, .dst = "10.10.0.10", .payload = test::filler(20), .ttl = 1})));
+        from_wire({&p});
+        EXPECT_EQ(drops(Drop::hop_limit_expired), before + 1) << src;
+        EXPECT_EQ(counters.generated.read(), 0u) << src;
+        check(p);
+    }
+    EXPECT_EQ(counters.tx.read(), 0u);
+    EXPECT_EQ(all_drops(), 3u);
 }
 
 TEST_F(GraphTest, FailClosed) {

@@ -63,6 +63,20 @@ TEST_F(SaFileTest, ReadsBothDirections) {
     EXPECT_TRUE(equal_in_constant_time(file->inbound.keymat.span(), SecretBytes::from_hex(kKeyB)->span()));
 }
 
+TEST_F(SaFileTest, UdpEncapsulation) {
+    const auto plain = load_sa_file(write(text(kKeyA, kKeyB)));
+    ASSERT_TRUE(plain);
+    EXPECT_FALSE(plain->encapsulation().udp());
+    const auto udp = load_sa_file(write("udp-encapsulation: 4500\n" + text(kKeyA, kKeyB)));
+    ASSERT_TRUE(udp) << to_string(udp.error().at(0));
+    EXPECT_EQ(udp->encapsulation(), (Encapsulation{to_be16(4500), to_be16(4500)}));
+    for (const char* bad : {"500", "0", "65536", "yes"}) {
+        EXPECT_TRUE(errors(write("udp-encapsulation: " + std::string{bad} + "\n" + text(kKeyA, kKeyB)))
+                        .starts_with("t.sa.yaml:1:20: found '" + std::string{bad} + "', expected "))
+            << errors(write("udp-encapsulation: " + std::string{bad} + "\n" + text(kKeyA, kKeyB)));
+    }
+}
+
 TEST_F(SaFileTest, RefusesEveryModeThatOthersMayUse) {
     const auto path = write(text(kKeyA, kKeyB));
     for (mode_t mode = 0; mode < 0100; ++mode) {

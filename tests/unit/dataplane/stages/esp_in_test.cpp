@@ -211,6 +211,27 @@ TEST_F(EspInTest, WrongLocalAddress) {
     expect_drop(arrival(1, sized(60)), Drop::esp_wrong_peer);
     EXPECT_FALSE(seen(1));
 }
+TEST_F(EspInTest, BareEspForAnSaInUdp) {
+    encapsulate(0);
+    expect_drop(arrival(1, sized(60)), Drop::esp_wrong_encapsulation);
+    EXPECT_FALSE(seen(1));
+}
+TEST_F(EspInTest, UdpForAnSaOfBareEsp) {
+    TestPacket& p = arrival(1, sized(60));
+    p.meta().dst_port = to_be16(4500);
+    expect_drop(p, Drop::esp_wrong_encapsulation);
+    EXPECT_FALSE(seen(1));
+}
+TEST_F(EspInTest, UdpToAnotherPortThanTheSas) {
+    encapsulate(0, 4501);
+    TestPacket& p = arrival(1, sized(60));
+    p.meta().dst_port = to_be16(4500);
+    expect_drop(p, Drop::esp_wrong_encapsulation);
+    TestPacket& q = arrival(1, sized(60));
+    q.meta().dst_port = to_be16(4501);
+    run(stage, {&q});
+    EXPECT_EQ(all(batch), Packets{&q.mbuf});
+}
 TEST_F(EspInTest, OuterIpv6IsNoPeer) {
     TestPacket& p =
         parsed(test::ip_packet({.src = "fd10:20::1", .dst = "fd10:10::1"}, 50, sealed(*peer0, 1, sized(60))));

@@ -75,6 +75,50 @@ TEST_F(EspOutTest, EverySizeOpensAtTheFarEnd) {
     EXPECT_EQ(out0->usage(), (SaUsage{number, bytes}));
 }
 
+TEST_F(EspOutTest, EverySizeInUdpOpensAtTheFarEnd) {
+    encapsulate(0, 4501, 61234);
+    std::uint64_t number = 0;
+    for (std::size_t size = 20; size <= 1438; ++size) {
+        const Bytes inner = sized(size);
+        TestPacket p{inner};
+        test::fill_meta(p.mbuf);
+        p.meta().tunnel = 0;
+        run(stage, {&p});
+        ASSERT_EQ(batch.size(), 1);
+        const Bytes outer = p.bytes();
+        ASSERT_EQ(outer, test::udp_packet({.src = "203.0.113.1",
+                                           .dst = "20.51.0.4",
+                                           .src_port = 4501,
+                                           .dst_port = 61234,
+                                           .payload = Bytes(outer.begin() + 28, outer.end()),
+                                           .id = 0,
+                                           .fragment = 0x4000,
+                                           .udp_checksum = false}))
+            << "outer headers from scratch";
+        ASSERT_EQ(outer.size(), 28 + sealed_len(size));
+        ASSERT_LE(outer.size(), 1500u);
+        ASSERT_EQ(p.meta().l3_length, outer.size());
+        ASSERT_EQ(p.mbuf.pkt_len, outer.size());
+        ASSERT_EQ(esp_sequence_low(outer.data() + 28), ++number);
+        ASSERT_EQ(opened(Bytes(outer.begin() + 8, outer.end()), kNextHeaderIpv4), inner);
+    }
+    EXPECT_EQ(out0->usage().packets, number);
+}
+
+TEST_F(EspOutTest, OneTunnelInUdpAndOneBare) {
+    encapsulate(1);
+    TestPacket& a = into(0, sized(100));
+    TestPacket& b = into(1, sized(100));
+    TestPacket& c = into(0, sized(100));
+    run(stage, {&a, &b, &c});
+    EXPECT_EQ(all(batch), (Packets{&a.mbuf, &b.mbuf, &c.mbuf}));
+    EXPECT_EQ(a.bytes()[9], 50);
+    EXPECT_EQ(b.bytes()[9], 17);
+    EXPECT_EQ(c.bytes()[9], 50);
+    EXPECT_EQ(a.bytes().size() + 8, b.bytes().size());
+    EXPECT_EQ(opened(c.bytes(), kNextHeaderIpv4), sized(100));
+}
+
 TEST_F(EspOutTest, MixedTunnelsKeepTheirOrder) {
     std::vector<TestPacket*> in;
     batch.clear();
@@ -166,7 +210,7 @@ TEST_F(EspOutTest, TheNumbersOfTheSaEnd) {
 }
 
 TEST_F(EspOutTest, RoomIsNeededAtBothEnds) {
-    constexpr std::uint16_t kHeaders = 20 + kEspPayloadOffset;
+    constexpr std::uint16_t kHeaders = 20 + 8 + kEspPayloadOffset;  // with room for UDP, needed or not
     TestPacket& no_head = into(0, sized(60));
     no_head.mbuf.data_off = kHeaders - 1;
     TestPacket& no_tail = into(0, sized(60));

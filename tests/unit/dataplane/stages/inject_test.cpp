@@ -73,6 +73,101 @@ TEST_F(InjectTest, EncryptIsGuarded6) { expect_drop(on(kMsftPriTap, frame(to("fd
 TEST_F(InjectTest, EncryptIsGuardedWhenTheTunnelsAreDown) {
     expect_drop(on(kMsftPriTap, frame(to("10.23.0.9"))), Drop::encrypt_required);
 }
+// Tunnel 0's gateway is itself in a prefix under encrypt.
+struct InjectGatewayTest : InjectTest {
+    InjectGatewayTest() { config.tunnels[0].remote = test::ip4("10.20.0.4"); }
+    static test::PacketSpec ike(std::uint16_t port) {
+        test::PacketSpec spec{
+            .src = "203.0.113.1", .dst = "10.20.0.4", .src_port = port, .dst_port = port, .payload = Bytes(40)};
+        if (port == 500) {
+            spec.payload = test::filler(40);
+        }
+        return spec;
+    }
+    void expect_sent(const test::PacketSpec& spec) {
+        InjectTest::expect_sent(on(kMsftPriTap, frame(test::udp_packet(spec))), kPriPort, kMsftPri,
+                                frame(test::udp_packet(spec), kTag));
+    }
+    void expect_refused(const test::PacketSpec& spec) {
+        expect_drop(on(kMsftPriTap, frame(test::udp_packet(spec))), Drop::encrypt_required);
+    }
+};
+TEST_F(InjectGatewayTest, IkePasses) { expect_sent(ike(500)); }
+TEST_F(InjectGatewayTest, IkeOnTheNatTraversalPortPasses) { expect_sent(ike(4500)); }
+TEST_F(InjectGatewayTest, IkeToAPortThatANatChosePasses) {
+    test::PacketSpec spec = ike(4500);
+    spec.dst_port = 61234;
+    expect_sent(spec);
+}
+TEST_F(InjectGatewayTest, IkeBehindIpOptionsPasses) {
+    test::PacketSpec spec = ike(4500);
+    spec.ip_options = Bytes(8, 1);
+    expect_sent(spec);
+}
+TEST_F(InjectGatewayTest, AKeepalivePasses) {
+    test::PacketSpec spec = ike(4500);
+    spec.payload = {0xff};
+    expect_sent(spec);
+}
+TEST_F(InjectGatewayTest, EspInUdpOfLinuxsMakingDoesNot) {
+    test::PacketSpec spec = ike(4500);
+    spec.payload[3] = 1;
+    expect_refused(spec);
+}
+TEST_F(InjectGatewayTest, EspOfLinuxsMakingDoesNot) {
+    expect_drop(on(kMsftPriTap, frame(test::ip_packet({.src = "203.0.113.1", .dst = "10.20.0.4"}, +IpProtocol::esp,
+                                                      test::filler(60)))),
+                Drop::encrypt_required);
+}
+TEST_F(InjectGatewayTest, OtherPortsDoNot) {
+    test::PacketSpec spec = ike(500);
+    spec.src_port = 501;
+    expect_refused(spec);
+}
+TEST_F(InjectGatewayTest, PortsOfAnotherProtocolDoNot) {
+    expect_drop(on(kMsftPriTap, frame(test::tcp_packet(ike(500)))), Drop::encrypt_required);
+}
+TEST_F(InjectGatewayTest, FragmentsDoNot) {
+    for (const unsigned field : {0x2000u, 0x2005u, 0x0005u}) {
+        test::PacketSpec spec = ike(500);
+        spec.fragment = static_cast<std::uint16_t>(field);
+        run(stage, {&on(kMsftPriTap, frame(test::udp_packet(spec)))});
+    }
+    EXPECT_EQ(drops(Drop::encrypt_required), 3u);
+    EXPECT_EQ(all_drops(), 3u);
+}
+TEST_F(InjectGatewayTest, NothingBehindThePortsDoesNot) {
+    for (const unsigned port : {500u, 4500u}) {
+        test::PacketSpec spec = ike(static_cast<std::uint16_t>(port));
+        spec.payload = {};
+        run(stage, {&on(kMsftPriTap, frame(test::udp_packet(spec)))});
+        spec.payload = Bytes(port == 500 ? 0 : 3);
+        run(stage, {&on(kMsftPriTap, frame(test::udp_packet(spec)))});
+    }
+    EXPECT_EQ(drops(Drop::encrypt_required), 4u);
+    EXPECT_EQ(all_drops(), 4u);
+}
+TEST_F(InjectGatewayTest, AnotherSourceOrAnotherHostBesideTheGatewayDoesNot) {
+    test::PacketSpec spec = ike(500);
+    spec.src = "203.0.113.5";  // the other tunnel's end
+    run(stage, {&on(kMsftPriTap, frame(test::udp_packet(spec)))});
+    spec = ike(500);
+    spec.dst = "10.20.0.5";
+    run(stage, {&on(kMsftPriTap, frame(test::udp_packet(spec)))});
+    EXPECT_EQ(drops(Drop::encrypt_required), 2u);
+    EXPECT_EQ(all_drops(), 2u);
+}
+TEST_F(InjectGatewayTest, AHeaderThatLiesDoesNot) {
+    Bytes bytes = frame(test::udp_packet(ike(500)));
+    bytes[14] = 0x4f;  // 60 bytes of header, all there are
+    run(stage, {&on(kMsftPriTap, bytes)});
+    bytes[14] = 0x41;
+    run(stage, {&on(kMsftPriTap, bytes)});
+    EXPECT_EQ(drops(Drop::encrypt_required), 2u);
+}
+TEST_F(InjectTest, WithoutEncryptTheGatewayIsLikeAnyOther) {
+    expect_sent(on(kMsftPriTap, frame(to("20.51.0.4"))), kPriPort, kMsftPri, frame(to("20.51.0.4"), kTag));
+}
 TEST_F(InjectTest, TheGuardIsNotFooledByTags) {
     expect_drop(on(kMsftPriTap, frame(to("10.20.0.9"), kTag)), Drop::inject_bad_packet);
 }

@@ -4,6 +4,8 @@
 #include "dataplane/stages/parse.hpp"
 #include "tests/support/stage_test.hpp"
 
+#include <numeric>
+
 namespace twinspan {
 namespace {
 
@@ -27,8 +29,12 @@ struct PuntTest : test::StageTest {
         EXPECT_EQ(p.meta().netdev, netdev);
         EXPECT_EQ(p.bytes(), bytes);
         EXPECT_EQ(p.mbuf.pkt_len, bytes.size());
-        EXPECT_EQ(ctx.punt_tokens, 999u);
+        EXPECT_EQ(tokens_taken(), 1u);
         EXPECT_EQ(all_drops(), 0u);
+    }
+    // Of a thousand each.
+    std::uint64_t tokens_taken() const {
+        return 1000 * kPuntClasses - std::accumulate(ctx.punt_tokens.begin(), ctx.punt_tokens.end(), std::uint64_t{0});
     }
     TestPacket& routed(const char* dst, RouteResult route, Zone zone, std::uint16_t egress = kGlean) {
         TestPacket& p = parsed(test::udp_packet({.src = "10.10.0.10", .dst = dst}), zone);
@@ -88,7 +94,7 @@ TEST_F(PuntTest, AHeaderIsMadeForATunnelThatOptedOut) {
     config.tunnels[1].netdev = kNone;
     const Bytes v6 = test::echo_request({.src = "fd10:20::1", .dst = "fd10:10::1"});
     for (const Bytes& inner : {ping, v6}) {
-        ctx.punt_tokens = 1000;
+        ctx.punt_tokens.fill(1000);
         clear_lists();
         TestPacket& p = parsed(inner, Zone::tunnel, kMsftSec);
         p.meta().tunnel = 1;
@@ -108,20 +114,128 @@ TEST_F(PuntTest, ATunnelIndexWithoutTheZoneMeansNothing) {
     expect_punted(p, kLanTap, frame);
 }
 TEST_F(PuntTest, TokensEnd) {
-    ctx.punt_tokens = 1;
+    ctx.punt_tokens.fill(1);
     TestPacket& a = parsed(ping);
     TestPacket& b = parsed(ping);
     run(stage, {&a, &b});
     EXPECT_EQ(all(ctx.punted), Packets{&a.mbuf});
     expect_dropped(b, Drop::punt_rate_limited);
-    EXPECT_EQ(ctx.punt_tokens, 0u);
+    EXPECT_EQ(ctx.punt_tokens[static_cast<std::size_t>(PuntClass::other)], 0u);
+}
+struct ClassRow {
+    const char* name;
+    Bytes packet;
+    PuntClass kind;
+};
+std::vector<ClassRow> class_rows() {
+    const auto udp = [](std::uint16_t dst, std::uint8_t ttl = 64, std::uint16_t src = 49152) {
+        return test::udp_packet(
+            {.src = "203.0.113.2", .dst = "203.0.113.1", .src_port = src, .dst_port = dst, .ttl = ttl});
+    };
+    const auto udp6 = [](std::uint16_t dst, std::uint8_t ttl) {
+        return test::udp_packet(
+            {.src = "fd10:10::2", .dst = "fd10:10::1", .src_port = 49152, .dst_port = dst, .ttl = ttl});
+    };
+    const auto tcp = [](std::uint16_t src, std::uint16_t dst) {
+        return test::tcp_packet(
+            {.src = "203.0.113.2", .dst = "203.0.113.1", .src_port = src, .dst_port = dst, .ttl = 1});
+    };
+    const auto icmp6 = [](std::uint8_t type, std::uint8_t ttl) {
+        Bytes message(24);
+        message[0] = type;
+        return test::ip_packet({.src = "fd10:10::2", .dst = "fd10:10::1", .ttl = ttl}, 58, message);
+    };
+    Bytes later = udp(3784, 255);
+    later[7] = 5;  // a later fragment: what stands there is no port
+    later[10] = later[11] = 0;
+    later = test::ip_packet({.src = "203.0.113.2", .dst = "203.0.113.1", .ttl = 255, .fragment = 5}, 17,
+                            Bytes(later.begin() + 20, later.end()));
+    return {{"BFD", udp(3784, 255), PuntClass::routing},
+            {"BFD over IPv6", udp6(3784, 255), PuntClass::routing},
+            {"BFD of no neighbour", udp(3784, 254), PuntClass::other},
+            {"BFD of no neighbour over IPv6", udp6(3784, 254), PuntClass::other},
+            {"BFD echo", udp(3785, 254), PuntClass::routing},
+            {"BFD multihop", udp(4784, 60), PuntClass::routing},
+            {"from a BFD port", udp(9, 255, 3784), PuntClass::other},
+            {"a fragment of BFD", later, PuntClass::other},
+            {"BGP, they called", tcp(40000, 179), PuntClass::routing},
+            {"BGP, we called", tcp(179, 40000), PuntClass::routing},
+            {"SSH", tcp(40000, 22), PuntClass::other},
+            {"UDP 179", udp(179), PuntClass::other},
+            {"TCP 3784", tcp(40000, 3784), PuntClass::other},
+            {"IKE", udp(500), PuntClass::ike},
+            {"IKE behind NAT", udp(4500), PuntClass::ike},
+            {"from the port of IKE", udp(9, 64, 500), PuntClass::other},
+            {"router solicitation", icmp6(133, 255), PuntClass::link},
+            {"neighbour solicitation", icmp6(135, 255), PuntClass::link},
+            {"redirect", icmp6(137, 255), PuntClass::link},
+            {"neighbour solicitation from afar", icmp6(135, 254), PuntClass::other},
+            {"echo request, IPv6", icmp6(128, 255), PuntClass::other},
+            {"138", icmp6(138, 255), PuntClass::other},
+            {"echo request", test::echo_request({.src = "203.0.113.2", .dst = "203.0.113.1"}), PuntClass::other},
+            {"type 135 of IPv4", test::ip_packet({.ttl = 255}, 58, Bytes(24, 135)), PuntClass::other}};
+}
+
+TEST_F(PuntTest, EachClassSpendsItsOwnTokens) {
+    for (const ClassRow& row : class_rows()) {
+        SCOPED_TRACE(row.name);
+        clear_lists();
+        ctx.punt_tokens.fill(0);
+        ctx.punt_tokens[static_cast<std::size_t>(row.kind)] = 1;
+        TestPacket& p = parsed(row.packet);
+        const Bytes before = p.bytes();
+        TestPacket& q = parsed(row.packet);
+        run(stage, {&p, &q});
+        EXPECT_EQ(all(ctx.punted), Packets{&p.mbuf});
+        EXPECT_EQ(all(ctx.dropped), Packets{&q.mbuf});
+        EXPECT_EQ((p.meta().flags & meta_flag::kUrgent) != 0, row.kind != PuntClass::other);
+        EXPECT_EQ(Bytes(p.bytes().begin() + 14, p.bytes().end()), before) << "not a byte is changed";
+        ctx.punt_tokens.fill(0);
+    }
+}
+TEST_F(PuntTest, EachClassHasItsOwnReason) {
+    ctx.punt_tokens.fill(0);
+    TestPacket& arp = parsed(ping);
+    arp.meta().ip = IpVersion::none;
+    run(stage, {&arp, &parsed(test::udp_packet({.dst_port = 4784})), &parsed(test::udp_packet({.dst_port = 500})),
+                &parsed(ping)});
+    for (const Drop reason :
+         {Drop::punt_link_limited, Drop::punt_routing_limited, Drop::punt_ike_limited, Drop::punt_rate_limited}) {
+        EXPECT_EQ(drops(reason), 1u) << name_of(reason);
+    }
+    EXPECT_EQ(all_drops(), 4u);
+}
+TEST_F(PuntTest, AFloodOfPingsLeavesBfdAlone) {
+    ctx.punt_tokens.fill(50);
+    const Bytes bfd = test::udp_packet({.dst_port = 3784, .payload = test::filler(24), .ttl = 255});
+    for (unsigned i = 0; i < 50; ++i) {
+        clear_lists();
+        batch.clear();
+        for (unsigned k = 0; k < 10; ++k) {
+            batch.push(&parsed(ping).mbuf);
+        }
+        TestPacket& p = parsed(bfd);
+        batch.push(&p.mbuf);
+        stage.process(ctx, batch);
+        ASSERT_EQ(std::ranges::count(ctx.punted, &p.mbuf), 1) << i;
+    }
+    EXPECT_EQ(drops(Drop::punt_rate_limited), 450u);
+    EXPECT_EQ(all_drops(), 450u);
+}
+TEST_F(PuntTest, WhatOnlyLooksForANeighbourIsNeverUrgent) {
+    TestPacket& p = parsed(test::udp_packet({.src = "10.10.0.10", .dst = "10.10.0.99", .dst_port = 500}));
+    p.meta().route = RouteResult{RouteKind::connected, kLan}.raw();
+    run(glean, {&p});
+    EXPECT_EQ(all(ctx.punted), Packets{&p.mbuf});
+    EXPECT_EQ(p.meta().flags & meta_flag::kUrgent, 0);
+    EXPECT_EQ(ctx.punt_tokens[static_cast<std::size_t>(PuntClass::other)], 999u);
 }
 TEST_F(PuntTest, NoNetdev) {
     config.legs[kLan].netdev = kNone;
     TestPacket& p = parsed(ping);
     run(stage, {&p});
     expect_dropped(p, Drop::kernel_refused);
-    EXPECT_EQ(ctx.punt_tokens, 1000u);
+    EXPECT_EQ(tokens_taken(), 0u);
 }
 TEST_F(PuntTest, NoLeg) {
     TestPacket& p = parsed(ping, Zone::self, kNone);
@@ -133,14 +247,14 @@ TEST_F(PuntTest, NoHeadroom) {
     p.mbuf.data_off = 13;
     run(stage, {&p});
     expect_dropped(p, Drop::no_headroom);
-    EXPECT_EQ(ctx.punt_tokens, 1000u);
+    EXPECT_EQ(tokens_taken(), 0u);
 }
 
 TEST_F(PuntTest, GleanShowsLinuxWhatWouldLeaveAsItIs) {
     for (const RouteResult route :
          {RouteResult{RouteKind::connected, kLan}, RouteResult{RouteKind::forward, kUnresolved}}) {
         clear_lists();
-        ctx.punt_tokens = 1000;
+        ctx.punt_tokens.fill(1000);
         TestPacket& p = routed("10.10.9.9", route, Zone::lan);
         const Bytes inside = p.bytes();
         run(glean, {&p});

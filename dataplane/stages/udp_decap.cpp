@@ -1,0 +1,57 @@
+#include "dataplane/stages/udp_decap.hpp"
+
+#include "dataplane/config/snapshot.hpp"
+
+namespace twinspan {
+namespace {
+
+// Bytes behind the UDP header, or none where the length it gives is not in the packet. A first fragment has those that
+// came with it.
+bool payload_of(rte_mbuf& m, const PacketMeta& pm, unsigned& bytes) noexcept {
+    const unsigned there = pm.l3_length - pm.l4_offset;  // Parse: a UDP header at least
+    const unsigned told = header_at<UdpHeader>(m, pm.l4_offset).length.host();
+    const bool fragment = (pm.flags & meta_flag::kFragment) != 0;
+    bytes = (fragment ? there : told) - static_cast<unsigned>(sizeof(UdpHeader));
+    return told >= sizeof(UdpHeader) && (fragment || told <= there);
+}
+
+Verdict decap(const Snapshot& config, rte_mbuf& m) noexcept {
+    PacketMeta& pm = meta(m);
+    if (pm.protocol != +IpProtocol::udp || !config.takes_esp(pm.dst_port)) {
+        return Verdict::keep();
+    }
+    unsigned bytes = 0;
+    if (!payload_of(m, pm, bytes)) [[unlikely]] {
+        return Drop::malformed_frame;
+    }
+    const unsigned at = pm.l4_offset + static_cast<unsigned>(sizeof(UdpHeader));
+    if (bytes == 1 && header_at<std::uint8_t>(m, at) == kNatKeepalive) {
+        return Drop::nat_keepalive;
+    }
+    if (bytes >= sizeof(kNonEspMarker) && header_at<be32>(m, at) == kNonEspMarker) {
+        return Verdict::keep();  // IKE
+    }
+    if ((pm.flags & meta_flag::kFragment) != 0) [[unlikely]] {
+        return Drop::fragment_unsupported;
+    }
+    if (bytes < sizeof(EspHeader)) [[unlikely]] {
+        return Drop::esp_bad_length;
+    }
+    if (pm.ip != IpVersion::v4) [[unlikely]] {
+        return Drop::esp_wrong_peer;  // tunnels have IPv4 ends
+    }
+    pm.protocol = +IpProtocol::esp;
+    pm.l4_offset = static_cast<std::uint8_t>(at);
+    pm.l3_length = static_cast<std::uint16_t>(at + bytes);
+    m.data_len = pm.l3_length;
+    m.pkt_len = pm.l3_length;
+    return Verdict::keep();
+}
+
+}  // namespace
+
+void UdpDecap::process(Context& ctx, Batch& batch) noexcept {
+    batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept { return decap(*ctx.config, m); });
+}
+
+}  // namespace twinspan
