@@ -160,7 +160,7 @@ Result<void> Daemon::open_sa(const Engine& engine, const TunnelConfig& tunnel, c
     if (const auto covered = reservation->top_up(**out); !covered) {
         return with(what, covered.error());
     }
-    world_.sas[sas_.size()] = {out->get(), {{file.inbound.spi, in->get()}}, {}};
+    world_.sas[sas_.size()] = {out->get(), {{file.inbound.spi, in->get()}}, file.encapsulation()};
     sas_.push_back({std::move(*reservation), std::move(*out), std::move(*in)});
     return {};
 }

@@ -57,8 +57,8 @@ void set_tunnels(Snapshot& snapshot, const Plan& plan, const LiveState& live) {
         tunnel.up = tunnel_state(plan, live, i) == TunnelState::up;
         tunnel.outer_egress = tunnel.up ? plan.paths[i].egress : kNone;
         tunnel.out = sas.out;
-        tunnel.encapsulation = sas.encapsulation;
-        set_sizes(tunnel, plan.paths[i].outer_limit);
+        set_encapsulation(tunnel, sas.encapsulation, plan.paths[i].outer_limit);
+        snapshot.listen_for_esp(sas.encapsulation.local_port);
         for (const InboundRef& in : sas.in) {
             inbound.push_back({in.spi, i, in.sa});
         }

@@ -70,20 +70,25 @@ std::vector<NatPool> make_pools(const Config& config) {
 std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs) {
     std::vector<Tunnel> tunnels;
     auto netdev = static_cast<std::uint16_t>(legs.size());
-    for (const TunnelConfig& config : world.config.tunnels) {
+    for (std::size_t i = 0; i < world.config.tunnels.size(); ++i) {
+        const TunnelConfig& config = world.config.tunnels[i];
         Tunnel tunnel;
         tunnel.netdev = config.netdev ? netdev++ : kNone;
-        set_sizes(tunnel, std::min(config.mtu, legs[config.leg].mtu));
         tunnel.local = config.local;
         tunnel.remote = config.remote;
-        tunnel.outer = outer_template(config.local, config.remote);
+        const bool may_find_nat = config.ike.has_value();
+        const Encapsulation widest =
+            may_find_nat ? Encapsulation{kNatTraversalPort, kNatTraversalPort} : world.sas[i].encapsulation;
+        set_encapsulation(tunnel, widest, std::min(config.mtu, legs[config.leg].mtu));
         tunnels.push_back(tunnel);
     }
     return tunnels;
 }
 
-void set_sizes(Tunnel& tunnel, std::size_t limit) noexcept {
-    const EspCarrier carrier = tunnel.encapsulation.udp() ? EspCarrier::udp : EspCarrier::ip;
+void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, std::size_t limit) noexcept {
+    tunnel.encapsulation = encapsulation;
+    tunnel.outer = outer_template(tunnel.local, tunnel.remote, encapsulation);
+    const EspCarrier carrier = encapsulation.udp() ? EspCarrier::udp : EspCarrier::ip;
     const auto inner = static_cast<std::uint16_t>(max_inner_len(limit, OuterIp::ipv4, carrier));
     constexpr std::uint16_t kTcp4 = sizeof(Ipv4Header) + sizeof(TcpHeader);
     constexpr std::uint16_t kTcp6 = sizeof(Ipv6Header) + sizeof(TcpHeader);
@@ -112,12 +117,12 @@ Egress leg_egress(const Leg& leg, std::uint16_t leg_index, const MacAddress& nei
     return egress;
 }
 
-Ipv4Header outer_template(be32 local, be32 remote) noexcept {
+Ipv4Header outer_template(be32 local, be32 remote, Encapsulation encapsulation) noexcept {
     Ipv4Header h{};
     h.version_ihl = 0x45;
     h.fragment = kIpv4DontFragment;
     h.ttl = 64;
-    h.protocol = +IpProtocol::esp;
+    h.protocol = encapsulation.udp() ? +IpProtocol::udp : +IpProtocol::esp;
     h.src = local;
     h.dst = remote;
     const std::uint32_t src = local.host(), dst = remote.host();

@@ -10,11 +10,11 @@ namespace twinspan {
 std::vector<Leg> make_legs(const World& world);
 std::vector<PortLegs> make_ports(const World& world, const std::vector<Leg>& legs);
 std::vector<NatPool> make_pools(const Config& config);
-// Without SAs and a path: up is false, outer_egress kNone, sizes those of bare ESP.
+// Without SAs and a path: up is false, outer_egress kNone, sizes those with UDP where IKE may find a NAT.
 std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs);
 
-// What fits into the tunnel when its outer packets are at most `limit` bytes.
-void set_sizes(Tunnel& tunnel, std::size_t limit) noexcept;
+// How the tunnel's ESP travels, and what fits into it when its outer packets are at most `limit` bytes.
+void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, std::size_t limit) noexcept;
 
 // The pool that translates what leaves to this zone; kNone: none.
 std::uint16_t pool_of(const Config& config, Zone zone) noexcept;
@@ -23,6 +23,6 @@ std::uint16_t pool_of(const Config& config, Zone zone) noexcept;
 Egress leg_egress(const Leg& leg, std::uint16_t leg_index, const MacAddress& neighbour);
 
 // A header whose checksum covers it with total length and ID zero (RFC 791 section 3.1).
-Ipv4Header outer_template(be32 local, be32 remote) noexcept;
+Ipv4Header outer_template(be32 local, be32 remote, Encapsulation encapsulation) noexcept;
 
 }  // namespace twinspan
