@@ -397,7 +397,8 @@ TEST_F(GraphTest, AGatewayUnderEncrypt) {
     encapsulate(0, 0, 0);  // the template, with the new address
     TestPacket& esp = from_lan(test::udp_packet({.src = "10.10.0.10", .dst = "10.20.1.2"}));
     from_wire({&esp});
-    EXPECT_EQ(Bytes(esp.bytes().begin() + 18 + 16, esp.bytes().begin() + 18 + 20), (Bytes{10, 20, 0, 4}));
+    const Bytes outer = without_link(esp.bytes(), 18);
+    EXPECT_EQ(Bytes(outer.begin() + 16, outer.begin() + 20), (Bytes{10, 20, 0, 4}));
     EXPECT_EQ(std::ranges::count(ctx.transmit[kPriPort], &esp.mbuf), 1);
     check(esp);
     const PacketSpec ike{
