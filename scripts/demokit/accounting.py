@@ -1,4 +1,4 @@
-"""Scene 6: at the end, every packet of both twinspands is accounted for."""
+"""At the end, every packet of both twinspands is accounted for."""
 
 import time
 

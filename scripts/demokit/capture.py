@@ -1,4 +1,4 @@
-"""tcpdump on the MSEEs' trunks: to files for later, and as a watch for private packets in clear."""
+"""tcpdump on the MSEEs' trunks and the internet: to files for later, and as a watch for private packets in clear."""
 
 import signal
 import subprocess
@@ -8,9 +8,11 @@ from pathlib import Path
 from labkit import lab, netns
 from labkit import topology as topo
 
-PRIVATE = ("net 10.10.0.0/16", "net 10.20.0.0/16", "ip6 net fd10:10::/64", "ip6 net fd10:20::/64")
+# What no link may carry in clear. The spoke's network is not encrypted: private peering carries it, the internet never.
+SECRET = "net 10.20.0.0/16 or ip6 net fd10:10::/64 or ip6 net fd10:20::/64 or (net 10.10.0.0/16 and not net 10.30.0.0/16)"
 # Once tagged, once not: `vlan` moves the offsets of what follows it.
-IN_CLEAR = "({0}) or (vlan and ({0}))".format(" or ".join(PRIVATE))
+IN_CLEAR = "({0}) or (vlan and ({0}))".format(SECRET)
+IN_CLEAR_ON_INTERNET = "net 10.0.0.0/8 or ip6"
 READY_SECONDS = 5
 
 
@@ -49,18 +51,21 @@ def on_trunks(name: str, folder: Path, expression: str = "", snap_bytes: int = 0
 
 
 class LeakWatch:
-    """Counts packets of the two private networks in clear on both links. Each MSEE sends one such packet itself at the
+    """Counts private packets in clear on both links and on the internet. Each router sends one such packet itself at the
     start, which the watch has to see: one that cannot see proves nothing."""
 
     def __init__(self, name: str):
-        self._captures = on_trunks(f"leaks-{name}", lab.ROOT / "build" / "demo", IN_CLEAR, 96)
+        folder = lab.ROOT / "build" / "demo"
+        self._captures = [*on_trunks(f"leaks-{name}", folder, IN_CLEAR, 96),
+                          Capture("isp", "nva", folder / f"leaks-{name}-isp.pcap", IN_CLEAR_ON_INTERNET, 96)]
         self.leaks: int | None = None
 
     def __enter__(self):
         for capture in self._captures:
             capture.__enter__()
         for link in topo.LINKS.values():
-            _send_in_clear(link)
+            _send_in_clear(link.msee, "trunk", link.mac, "/Dot1Q(vlan=300)")
+        _send_in_clear("isp", "nva", "02:00:00:00:00:98", "")
         return self
 
     def __exit__(self, *failure):
@@ -79,11 +84,10 @@ def _packets_in(file: Path) -> int:
     return sum(1 for _ in RawPcapReader(str(file)))
 
 
-def _send_in_clear(link: topo.Link) -> None:
-    """A packet of the site's own addresses, from the MSEE into the trunk: the NVA has to drop it, too."""
+def _send_in_clear(host: str, device: str, mac: str, tag: str) -> None:
+    """A packet of private addresses towards the NVA, which has to drop it, too."""
     script = (
         "from scapy.all import Ether, Dot1Q, IP, UDP, sendp; import sys; "
-        "sendp(Ether(dst=sys.argv[1], src=sys.argv[2])/Dot1Q(vlan=300)/IP(src='10.20.0.99', dst='10.10.0.99')"
-        "/UDP(sport=9, dport=9), iface='trunk', verbose=False)")
-    netns.in_host(link.msee, "/usr/bin/python3", "-c", script, "02:00:00:00:00:99", link.mac)
-
+        f"sendp(Ether(dst=sys.argv[1], src=sys.argv[2]){tag}/IP(src='10.20.0.99', dst='10.10.0.99')"
+        "/UDP(sport=9, dport=9), iface=sys.argv[3], verbose=False)")
+    netns.in_host(host, "/usr/bin/python3", "-c", script, "02:00:00:00:00:99", mac, device)

@@ -1,127 +1,212 @@
-"""Scene 4: the primary link is cut in the middle of streams, and comes back."""
+"""Scenes of failure, on BGP and BFD: how soon Twinspan acts, how long a flow is silent, what is lost, and the way back."""
 
+import ipaddress
 import json
-import subprocess
 import time
-from contextlib import ExitStack
 
-from labkit import lab, links, netns
+from labkit import frr, lab, links, netns
 from labkit import topology as topo
 
-from . import esp, streams
-from .capture import on_trunks
+from . import streams
+from .capture import LeakWatch
+from .convergence import Detection, wait_for_return
 from .daemon import Shares
+from .flight import Downloads, Flight, fetched
 
-FOLDER = lab.ROOT / "build" / "demo"
-RATE, FLOWS = 10_000, 32  # packets/s of the two streams together; flows of each
-BEFORE, CUT_FOR, AFTER = 1.5, 2.0, 2.5  # seconds
-LOOK_SECONDS = 0.25  # how long the MSEEs are watched before the cut, to learn which link carries which flow
-DOWNLOADS = 4  # from each server
-OUTAGE_LIMIT_MS = 100
-STREAMS = {"nat": ("m365", "13.107.6.10", 9001), "tunnel": ("vnet", "10.20.0.10", 9002)}
+BEFORE, AFTER = 0.5, 1.0  # seconds of traffic around what happens
+BFD_MS = 900  # three packets of 300 ms
+FLOWS, RATE = 32, 5000  # of the operator's drain
+PRIMARY_LEGS = ("msft-pri", "msft-sec")
+
+
+def _both_ways_back(started_ns: int) -> float:
+    took = wait_for_return(started_ns)
+    time.sleep(AFTER)
+    return took
+
+
+def _seen(report, key: str, flight: Flight) -> None:
+    flight.learn_links()
+    known, total = flight.known()
+    report.figure(f"{key}.flows", {kind: {link: len(flows) for link, flows in by.items()} for kind, by in flight.by_link.items()})
+    report.expect(f"{key}.flows_known", "flows seen on exactly one link before", known, f"all {total}", known == total)
+
+
+def _judge(report, key: str, flight: Flight, event: dict, back: dict, detected: tuple[float, float], outage_limit_ms: float) -> None:
+    """What an event on the primary may cost: time for its own flows, nothing for the others, nothing on the way back."""
+    detection, detection_limit = detected
+    _seen(report, key, flight)
+    report.expect(f"{key}.detection_ms", "no flow is sent to the primary any more after, ms", detection, f"at most {detection_limit:.0f}",
+                  detection <= detection_limit)
+    outage = flight.outage_ms(event["started_ns"], back["started_ns"])
+    report.expect(f"{key}.outage_ms", "longest silence of a flow, ms", outage, f"at most {outage_limit_ms:.0f}", outage <= outage_limit_ms)
+    report.figure(f"{key}.outage_ms_by_kind", flight.outages(event["started_ns"], back["started_ns"]))
+    bystanders = flight.lost(until_ns=back["started_ns"], only="secondary")
+    report.expect(f"{key}.bystander_lost", "packets lost by flows on the secondary", bystanders, "0", bystanders == 0)
+    report.figure(f"{key}.primary_lost", flight.lost(until_ns=back["started_ns"], only="primary"))
+    returned = flight.lost(since_ns=back["started_ns"])
+    report.expect(f"{key}.return_lost", "packets lost on the way back to both links", returned, "0", returned == 0)
+    report.expect(f"{key}.sessions_moved", "translated flows whose outside address or port changed", flight.moved(), "0", flight.moved() == 0)
 
 
 def cut_and_return(report) -> None:
-    seconds = BEFORE + CUT_FOR + AFTER
-    with ExitStack() as stack:
-        downloads = [_download(address, seconds) for address in ("13.107.6.10", "52.239.1.10") for _ in range(DOWNLOADS)]
-        running = {name: stack.enter_context(streams.Stream("onprem", host, address, FLOWS, RATE // len(STREAMS), seconds, port=port))
-                   for name, (host, address, port) in STREAMS.items()}
-        captures = _look()
-        time.sleep(BEFORE - LOOK_SECONDS)
+    """Loss of carrier: Twinspan repairs its groups before any daemon has heard of it."""
+    with Flight("cut") as flight:
+        downloads = Downloads(6)
+        flight.look()
+        time.sleep(BEFORE)
         cut = json.loads(links.cut("primary"))
-        time.sleep(CUT_FOR)
+        detection = Detection(("primary",), cut["started_ns"]).wait(2)
+        time.sleep(1.5)
         heal = json.loads(links.heal("primary"))
-        time.sleep(1.0)
-        shares = Shares("nva", "legs", ("msft-pri", "msft-sec"))
-        for stream in running.values():
-            stream.wait()
-        survived = sum(_whole(process, seconds) for process in downloads)
+        report.figure("failover.return_ms", _both_ways_back(heal["started_ns"]))
+        shares = Shares("nva", "legs", PRIMARY_LEGS)
+        time.sleep(0.5)
         returned = shares.smallest(("tx_packets",))
-    _judge(report, running, _flows_by_link(captures), cut, heal)
-    report.expect("failover.downloads_survived", "open TCP downloads through NAT that survive both", survived, f"all {2 * DOWNLOADS}",
-                  survived == 2 * DOWNLOADS)
+        flight.land()
+        survived = downloads.survived()
+    _judge(report, "failover", flight, cut, heal, (detection, 100), 100)
+    report.expect("failover.downloads_survived", "open TCP downloads through NAT that survive both", survived, f"all {downloads.total}",
+                  survived == downloads.total)
     report.expect("failover.return_share_min", "share of the lesser link after the return", round(returned, 3), "25 % or more",
                   returned >= 0.25, f"{returned:.0%}")
-
-
-def _look() -> list:
-    captures = on_trunks("failover", FOLDER)
-    with captures[0], captures[1]:
-        time.sleep(LOOK_SECONDS)
-    return captures
-
-
-def _download(address: str, seconds: float) -> subprocess.Popen:
-    return subprocess.Popen(["ip", "netns", "exec", topo.namespace("onprem"), "curl", "--silent", "--max-time", str(seconds + 20),
-                             "--output", "/dev/null", "--write-out", "%{http_code} %{size_download}",
-                             f"http://{address}/slow?seconds={seconds:.0f}"], stdout=subprocess.PIPE, text=True)
-
-
-def _whole(process: subprocess.Popen, seconds: float) -> bool:
-    text, _ = process.communicate(timeout=seconds + 30)
-    return process.returncode == 0 and text.split() == ["200", str(int(float(f"{seconds:.0f}") * 10) * 1000)]
-
-
-def _flows_by_link(captures: list) -> dict[str, dict[str, set[int]]]:
-    """stream -> link -> flow numbers, read from the MSEEs' own captures: NATed packets as they are, tunnelled ones decrypted."""
-    found = {name: {link: set() for link in topo.LINKS} for name in STREAMS}
-    for link, capture in zip(topo.LINKS, captures):
-        packets = esp.ip_packets(capture.file)
-        inner, _ = esp.decrypt(packets)
-        for name, seen in (("nat", packets), ("tunnel", inner)):
-            _, address, _ = STREAMS[name]
-            flows = (esp.stream_flow(p, streams.MAGIC) for p in seen if p.dst == address)
-            found[name][link] |= {flow for flow in flows if flow is not None}
-    return found
-
-
-def _outage_ms(flow: dict, cut: dict) -> float:
-    """The longest silence at the receiver that began around the cut, as far as it is longer than the flow's own pace."""
-    begin, end = cut["started_ns"] - 50_000_000, cut["finished_ns"] + 1_000_000_000
-    return max((gap["ms"] for gap in flow["gaps"] if begin <= gap["from_ns"] <= end), default=0.0)
-
-
-def _judge(report, running: dict, by_link: dict, cut: dict, heal: dict) -> None:
-    outage_ms, primary_lost, bystander_lost, return_lost, known = 0.0, 0, 0, 0, 0
-    for name, stream in running.items():
-        on_primary, on_secondary = by_link[name]["primary"], by_link[name]["secondary"]
-        known += len(on_primary ^ on_secondary)
-        for flow in stream.report["flows"]:
-            back = sum(run["packets"] for run in flow["losses"] if run["before_ns"] == 0 or run["before_ns"] > heal["started_ns"])
-            return_lost += back
-            if flow["flow"] in on_secondary:
-                bystander_lost += flow["lost"] - back
-            else:
-                primary_lost += flow["lost"] - back
-                outage_ms = max(outage_ms, _outage_ms(flow, cut))
-        report.figure(f"failover.flows.{name}", {link: len(flows) for link, flows in by_link[name].items()})
-    total = len(running) * FLOWS
-    report.expect("failover.flows_known", "flows seen on exactly one link before the cut", known, f"all {total}", known == total)
-    moved = sum(flow["source_changes"] for flow in running["nat"].report["flows"])
-    report.expect("failover.sessions_moved", "translated flows whose outside address or port changed", moved, "0", moved == 0)
-    report.expect("failover.bystander_lost", "link cut: packets lost by flows on the secondary", bystander_lost, "0", bystander_lost == 0)
-    report.figure("failover.primary_lost", primary_lost)
-    report.expect("failover.outage_ms", "  longest outage of a flow on the primary, ms", round(outage_ms, 1), f"at most {OUTAGE_LIMIT_MS}",
-                  outage_ms <= OUTAGE_LIMIT_MS)
-    report.expect("failover.return_lost", "  packets lost when the link is back", return_lost, "0", return_lost == 0)
     report.figure("failover.cut_took_ms", (cut["finished_ns"] - cut["started_ns"]) / 1e6)
+
+
+def silent_death(report) -> None:
+    """An MSEE stops dead and its wires stay up: only BFD can tell."""
+    with Flight("silent") as flight:
+        flight.look()
+        time.sleep(BEFORE)
+        death = json.loads(links.silence("primary"))
+        detection = Detection(("primary",), death["started_ns"]).wait(5)
+        time.sleep(1)
+        boot = json.loads(links.revive("primary"))
+        report.figure("silent.return_ms", _both_ways_back(boot["started_ns"]))
+        flight.land()
+    _judge(report, "silent", flight, death, boot, (detection, BFD_MS + 400), BFD_MS + 600)
+
+
+def session_reset(report) -> None:
+    """The MSEE resets its BGP sessions with the site; it goes on forwarding meanwhile."""
+    with Flight("reset") as flight:
+        flight.look()
+        time.sleep(BEFORE)
+        started = time.monotonic_ns()
+        frr.vtysh(lab.LAB_DIR, topo.PRIMARY.msee, "clear bgp ipv4 unicast 65010")
+        detection = Detection(("primary",), started).wait(3)
+        report.figure("reset.return_ms", _both_ways_back(started))
+        flight.land()
+    _seen(report, "reset", flight)
+    report.expect("reset.detection_ms", "no flow is sent to the primary any more after, ms", detection, "at most 500", detection <= 500)
+    outage = flight.outage_ms(started, started + 5_000_000_000)
+    report.expect("reset.outage_ms", "longest silence of a flow, ms", outage, "at most 100", outage <= 100)
+    report.figure("reset.outage_ms_by_kind", flight.outages(started, started + 5_000_000_000))
+    bystanders = flight.lost(only="secondary")
+    report.expect("reset.bystander_lost", "packets lost by flows on the secondary", bystanders, "0", bystanders == 0)
+    report.figure("reset.primary_lost", flight.lost(only="primary"))
+    report.expect("reset.sessions_moved", "translated flows whose outside address or port changed", flight.moved(), "0", flight.moved() == 0)
+
+
+def maintenance(report) -> None:
+    """Microsoft takes a link out of service as it does for maintenance: a longer AS path on it, and what it hears there it likes less."""
+    with Flight("maintenance") as flight:
+        flight.look()
+        time.sleep(BEFORE)
+        started = time.monotonic_ns()
+        _prefer_less(topo.PRIMARY.msee, True)
+        detection = Detection(("primary",), started).wait(3)
+        time.sleep(0.3)
+        quiet = Shares("nva", "legs", PRIMARY_LEGS)
+        time.sleep(0.5)
+        share = quiet.smallest(("tx_packets",))
+        restored = time.monotonic_ns()
+        _prefer_less(topo.PRIMARY.msee, False)
+        report.figure("maintenance.return_ms", _both_ways_back(restored))
+        flight.land()
+    _seen(report, "maintenance", flight)
+    report.expect("maintenance.detection_ms", "no flow is sent to the primary any more after, ms", detection, "at most 1000", detection <= 1000)
+    report.expect("maintenance.primary_share", "share of packets on that link then", round(share, 3), "under 1 %", share < 0.01, f"{share:.0%}")
+    report.expect("maintenance.outage_ms", "longest silence of a flow, ms", flight.outage_ms(started, restored), "at most 100",
+                  flight.outage_ms(started, restored) <= 100)
+    report.expect("maintenance.lost", "packets lost, there and back", flight.lost(), "0", flight.lost() == 0)
+
+
+def _prefer_less(msee: str, wanted: bool) -> None:
+    commands = ["configure terminal"]
+    longer, less = ("set as-path prepend 12076 12076 12076", "set local-preference 50") if wanted else ("no set as-path prepend", "no set local-preference")
+    for peering in topo.VLANS:
+        commands += [f"route-map {peering}-out permit 10", longer, "exit", f"route-map {peering}-in permit 10", less, "exit"]
+    frr.vtysh(lab.LAB_DIR, msee, *commands, "end", "clear bgp ipv4 unicast 65010 soft")
 
 
 def drain(report) -> None:
     """An operator takes the primary out of service and puts it back, without a packet lost."""
-    with streams.Stream("onprem", "m365", "13.107.6.10", FLOWS, RATE // 2, 3.0, port=9003) as stream:
+    with streams.Stream("onprem", "m365", "13.107.6.10", FLOWS, RATE, 3.0, port=9005) as stream:
         time.sleep(0.7)
+        started = time.monotonic_ns()
         _control("drain", "primary")
+        detection = Detection(("primary",), started).wait(1)
         time.sleep(0.3)
-        quiet = Shares("nva", "legs", ("msft-pri", "msft-sec"))
+        quiet = Shares("nva", "legs", PRIMARY_LEGS)
         time.sleep(0.6)
         share = quiet.smallest(("tx_packets",))
         _control("undrain", "primary")
         stream.wait()
-    report.expect("drain.lost", "drain and undrain of the primary: packets lost", stream.lost, "0", stream.lost == 0)
-    report.expect("drain.primary_share", "  share of new packets on the drained link", round(share, 3), "under 1 %", share < 0.01, f"{share:.0%}")
+    report.expect("drain.detection_ms", "no flow is sent to the primary any more after, ms", detection, "at most 100", detection <= 100)
+    report.expect("drain.lost", "packets lost, there and back", stream.lost, "0", stream.lost == 0)
+    report.expect("drain.primary_share", "share of packets on the drained link", round(share, 3), "under 1 %", share < 0.01, f"{share:.0%}")
+    wait_for_return(time.monotonic_ns())
 
 
 def _control(verb: str, link: str) -> None:
     netns.in_host("nva", str(lab.ROOT / "build" / "release" / "bin" / "twinspanctl"), "--name", "nva", verb, link)
+
+
+FALLBACK_FETCHES = 10
+SERVICES = {"m365": ("13.107.6.10", topo.MICROSOFT_POOL), "paas": ("52.239.1.10", topo.PUBLIC_POOL)}
+
+
+def both_cut(report) -> None:
+    """Without the circuit: private traffic through the internet tunnel, the services by the internet and its pool; and back."""
+    with LeakWatch("both-cut") as watch, Flight("both-cut", ("tunnel", "private", "back")) as flight:
+        time.sleep(BEFORE)
+        cuts = [json.loads(links.cut(link)) for link in topo.LINKS]
+        cut_ns = cuts[-1]["started_ns"]
+        detection = Detection(tuple(topo.LINKS), cut_ns).wait(5)
+        _fetch(report, "fallback.internet", "both links cut: downloads", dict.fromkeys(SERVICES, topo.INTERNET_POOL))
+        time.sleep(2)
+        steady = time.monotonic_ns()
+        time.sleep(0.7)
+        heal_ns = time.monotonic_ns()
+        for link in topo.LINKS:
+            links.heal(link)
+        report.figure("fallback.return_ms", _both_ways_back(heal_ns))
+        _fetch(report, "fallback.circuit", "links healed: downloads", {host: pool for host, (_, pool) in SERVICES.items()})
+        flight.land()
+    report.expect("fallback.detection_ms", "no flow is sent to either link any more after, ms", detection, "at most 1000", detection <= 1000)
+    for kinds, title, limit in ((("private",), "private peering", 1000), (("tunnel",), "encrypted, to Azure", 1000),
+                                (("back",), "encrypted, from Azure", 2500)):
+        outage = flight.outage_ms(cuts[0]["started_ns"], steady, kinds)
+        report.expect(f"fallback.{kinds[0]}_outage_ms", f"longest silence of a flow, {title}, ms", outage, f"at most {limit}", outage <= limit)
+    lost = flight.lost(steady, heal_ns)
+    report.expect("fallback.steady_lost", "packets lost while on the internet tunnel", lost, "0", lost == 0)
+    returned = flight.lost(heal_ns)
+    report.expect("fallback.return_lost", "packets lost on the way back to the links", returned, "0", returned == 0)
+    report.expect("fallback.cleartext_packets", "private packets in clear on links and internet", watch.leaks, "0", watch.leaks == 0)
+
+
+def _fetch(report, key: str, title: str, pools: dict[str, str]) -> None:
+    """Downloads from each service; the servers' logs tell the pool."""
+    for host, pool in pools.items():
+        address, _ = SERVICES[host]
+        log = lab.LAB_DIR / f"{host}.access.log"
+        already = len(log.read_text().splitlines())
+        good = fetched(address, FALLBACK_FETCHES)
+        clients = {line.split()[0] for line in log.read_text().splitlines()[already:]}
+        ok = good if _all_within(clients, pool) else 0
+        report.expect(f"{key}.{host}", f"{title} from {host} by {pool}", ok, f"all {FALLBACK_FETCHES}", ok == FALLBACK_FETCHES)
+
+
+def _all_within(addresses: set[str], pool: str) -> bool:
+    return all(ipaddress.ip_address(address) in ipaddress.ip_network(pool) for address in addresses)

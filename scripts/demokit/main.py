@@ -16,10 +16,14 @@ from labkit import lab, netns  # noqa: E402
 SCENES = (
     ("NAT: 200 downloads from each Microsoft service, over both links", nat.downloads),
     ("Sessions that Microsoft's side starts", nat.unsolicited),
-    ("Encrypted tunnels, one per link", tunnel.through_both),
+    ("Encrypted tunnels, one per link, under load", tunnel.through_both),
     ("The primary link is cut in the middle of 10,000 packets/s, and comes back", failover.cut_and_return),
+    ("The primary's MSEE dies without a word: no carrier is lost, BFD tells", failover.silent_death),
+    ("The primary's MSEE resets its BGP sessions", failover.session_reset),
+    ("Microsoft announces maintenance of the primary: a longer AS path", failover.maintenance),
     ("An operator drains the primary link", failover.drain),
-    ("Both tunnels down: fail closed", tunnel.fail_closed),
+    ("Both links cut: on through the internet, and back", failover.both_cut),
+    ("All tunnels down: fail closed", tunnel.fail_closed),
     ("Accounting", accounting.balanced),
 )
 REPORT = lab.ROOT / "build" / "demo" / "report.json"

@@ -1,4 +1,4 @@
-"""Scenes 1 and 2: downloads through NAT over both links, and sessions that Microsoft's side starts."""
+"""Downloads through NAT over both links, and sessions that Microsoft's side starts."""
 
 import ipaddress
 import subprocess

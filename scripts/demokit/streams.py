@@ -42,6 +42,11 @@ class Stream:
                 raise netns.LabError(f"udp_stream: {text}")
         self.report = json.loads(Path(self._output).read_text())
 
+    def stop(self) -> None:
+        """Sends no more, and waits."""
+        self._sender.terminate()
+        self.wait()
+
     def __exit__(self, *_):
         for process in (self._sender, self._receiver):
             if process.poll() is None:

@@ -1,4 +1,4 @@
-"""Renders the configuration of both twinspands and fresh keys for their static SAs."""
+"""Renders the configuration of both twinspands, fresh keys for their static SAs and a fresh password for the BGP sessions."""
 
 import os
 import secrets
@@ -6,11 +6,13 @@ from pathlib import Path
 
 SUITE = "aes-256-gcm"
 KEY_AND_SALT_BYTES = 32 + 4
+PASSWORD_FILE = "msee.md5"
 
 # tunnel on premises, tunnel in Azure, link, address on premises, address in Azure, SPIs seen from the site
 TUNNELS = (
     ("azure-0", "onprem-0", "primary", "203.0.113.1", "20.51.0.4", 0x1001, 0x2001),
     ("azure-1", "onprem-1", "secondary", "203.0.113.5", "20.51.0.5", 0x1002, 0x2002),
+    ("inet-0", "onprem-2", None, "192.0.2.65", "20.51.0.6", 0x1003, 0x2003),
 )
 
 NVA = """\
@@ -23,6 +25,7 @@ ports:
   lan:       {{ device: "{lan}" }}
   primary:   {{ device: "{primary}" }}
   secondary: {{ device: "{secondary}" }}
+  internet:  {{ device: "{internet}" }}
 circuit: {{ name: lab-circuit, bandwidth: 10Gbps, primary: primary, secondary: secondary }}
 peerings:
   lan:
@@ -43,6 +46,10 @@ peerings:
       - {{ link: secondary, vlan: 300, addresses: [203.0.113.5/30] }}
     nat: {{ pool: [198.51.100.0/28] }}
     accept: [13.107.6.0/24, 20.51.0.0/29]
+  internet:
+    legs:
+      - {{ port: internet, addresses: [192.0.2.65/30] }}
+    nat: {{ pool: [192.0.2.72/29] }}
 tunnels:
 {tunnels}
 encrypt: [10.20.0.0/16, "fd10:20::/64"]
@@ -58,13 +65,15 @@ workers: {{ count: 1, idle: sleep }}
 ports:
   wan:  {{ device: "{wan}" }}
   vnet: {{ device: "{vnet}" }}
+  spoke: {{ device: "{spoke}" }}
 peerings:
   internet:
     legs:
-      - {{ port: wan, addresses: [20.51.0.4/29, 20.51.0.5/29] }}
+      - {{ port: wan, addresses: [20.51.0.4/29, 20.51.0.5/29, 20.51.0.6/29] }}
   lan:
     legs:
       - {{ port: vnet, addresses: [10.20.0.1/24, "fd10:20::1/64"] }}
+      - {{ port: spoke, addresses: [10.30.255.1/24] }}
 tunnels:
 {tunnels}
 encrypt: [10.10.0.0/16, "fd10:10::/64"]
@@ -105,6 +114,7 @@ def _tunnel(name: str, if_id: int, link: str | None, local: str, remote: str, di
 def render(directory: Path) -> None:
     """Writes nva.yaml, azgw.yaml, their SA files and their state directories."""
     _write_sas(directory)
+    _write_secret(directory / PASSWORD_FILE, secrets.token_hex(16) + "\n")
     for name in ("nva", "azgw"):
         (directory / f"{name}-state").mkdir(mode=0o700)
     on_site, in_azure = [], []
@@ -112,8 +122,8 @@ def render(directory: Path) -> None:
         on_site.append(_tunnel(site, number, link, ours, theirs, directory))
         in_azure.append(_tunnel(azure, number, None, theirs, ours, directory))
     (directory / "nva.yaml").write_text(NVA.format(
-        lan=_device(0, "lan0"), primary=_device(1, "pri0"), secondary=_device(2, "sec0"),
+        lan=_device(0, "lan0"), primary=_device(1, "pri0"), secondary=_device(2, "sec0"), internet=_device(3, "net0"),
         tunnels="\n".join(on_site), state=directory / "nva-state"))
     (directory / "azgw.yaml").write_text(AZGW.format(
-        wan=_device(0, "wan0"), vnet=_device(1, "vnet0"),
+        wan=_device(0, "wan0"), vnet=_device(1, "vnet0"), spoke=_device(2, "spoke0"),
         tunnels="\n".join(in_azure), state=directory / "azgw-state"))

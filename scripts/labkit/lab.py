@@ -6,15 +6,15 @@ import sys
 import time
 from pathlib import Path
 
-from . import config, links, netns, processes
+from . import config, frr, links, netns, processes, routing
 from . import topology as topo
+from .paths import LAB_DIR, ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-LAB_DIR = ROOT / "build" / "lab"
 WEB_SERVER = Path(__file__).with_name("webserver.py")
 BACKLOG = Path("/proc/sys/net/core/netdev_max_backlog")
 WANTED_BACKLOG = 20000
 IPERF_PORT = "5201"
+CONVERGENCE_SECONDS = 20
 
 
 def up(build_dir: Path, with_twinspand: bool = True) -> None:
@@ -27,19 +27,35 @@ def up(build_dir: Path, with_twinspand: bool = True) -> None:
     _start_servers()
     if with_twinspand:
         _start_twinspands(build_dir / "bin" / "twinspand")
+    _start_routing(with_twinspand)
 
 
 def down() -> None:
-    """Ends what the lab started, twinspands first so that they can leave cleanly, and removes its namespaces."""
+    """Ends what the lab started, FRR before the twinspands so that all leave cleanly, and removes its namespaces."""
     names = processes.recorded(LAB_DIR) if LAB_DIR.is_dir() else []
-    for name in sorted(names, key=lambda name: name not in topo.TWINSPANDS):
+    for name in sorted(names, key=lambda name: (not frr.is_of_frr(name), name not in topo.TWINSPANDS)):
         processes.stop(LAB_DIR, name)
+    for host in topo.FRR_HOSTS:
+        frr.forget(host)
     for name in netns.existing():
         left = netns.run("ip", "netns", "pids", name).split()
         if left:
             print(f"{name} goes, but processes not of the lab still run in it: {' '.join(left)}", file=sys.stderr)
     netns.remove()
     _restore_backlog()
+
+
+def _start_routing(with_twinspand: bool) -> None:
+    """Without twinspands, Microsoft's side alone."""
+    password = (LAB_DIR / config.PASSWORD_FILE).read_text().strip()
+    configurations = {link.msee: routing.msee(link, password) for link in topo.LINKS.values()}
+    configurations |= {"core": routing.core(), "spoke": routing.spoke()}
+    if with_twinspand:
+        configurations |= {"azgw": routing.azgw(), "nva": routing.nva(password)}
+    frr.start(LAB_DIR, configurations)
+    if with_twinspand:
+        frr.wait_established(LAB_DIR, tuple(configurations), CONVERGENCE_SECONDS)
+    routing.wait_for_routes(routing.WHOLE if with_twinspand else routing.MICROSOFT_ALONE, CONVERGENCE_SECONDS)
 
 
 def _raise_backlog() -> None:
@@ -77,14 +93,27 @@ def _start_twinspands(binary: Path) -> None:
     if not binary.exists():
         raise netns.LabError(f"{binary} is missing: build it, or use --network-only")
     for daemon in topo.DAEMONS:
-        processes.spawn(LAB_DIR, daemon.name, daemon.name, str(binary), "--config", str(LAB_DIR / f"{daemon.name}.yaml"))
+        processes.spawn(LAB_DIR, daemon.name, daemon.name, str(binary), "--config", str(LAB_DIR / f"{daemon.name}.yaml"),
+                        nice=processes.NICE)
     for daemon in topo.DAEMONS:
         processes.wait_until_ready(LAB_DIR, daemon)
-        netns.ip_batch(daemon.name, netns.route_lines(daemon.routes))
+        netns.ip_batch(daemon.name, [*_tunnel_addresses(daemon), *netns.route_lines(daemon.routes)])
+
+
+def _tunnel_addresses(daemon: topo.Twinspand) -> list[str]:
+    lines = []
+    for site, azure, ours, theirs in routing.TUNNEL_ADDRESSES:
+        name, address = (site, ours) if daemon is topo.NVA else (azure, theirs)
+        lines.append(f"address add {address}/30 dev {name}")
+    return lines
 
 
 def execute(host: str, command: list[str]) -> int:
     return subprocess.run(["ip", "netns", "exec", topo.namespace(host), *command]).returncode
+
+
+def vtysh(host: str, command: str) -> int:
+    return subprocess.run(["vtysh", "-N", topo.namespace(host), "--config_dir", str(LAB_DIR / "frr"), *(["-c", command] if command else [])]).returncode
 
 
 def status() -> int:
@@ -106,11 +135,11 @@ def _print_links_and_processes() -> bool:
     print(f"\n{'LINK':10} STATE")
     for name in topo.LINKS:
         print(f"{name:10} {'up' if links.is_up(name) else 'cut'}")
-    print(f"\n{'PROCESS':14} {'PID':>8} STATE")
+    print(f"\n{'PROCESS':19} {'PID':>8} STATE")
     for name in processes.recorded(LAB_DIR):
         pid = processes.pid_of(LAB_DIR, name)
         complete &= pid is not None
-        print(f"{name:14} {pid or '-':>8} {'running' if pid else 'gone'}")
+        print(f"{name:19} {pid or '-':>8} {'running' if pid else 'gone'}")
     return complete
 
 

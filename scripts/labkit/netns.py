@@ -1,10 +1,13 @@
 """Makes and removes the namespaces, veth pairs, tc programs and routes of the topology."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
 from . import topology as topo
+from .paths import LAB_DIR
 
+BPF_OBJECT = "vlan.bpf.o"
 OFFLOADS = "tx off tso off gso off gro off"
 ROUTER_SYSCTLS = {
     "net.ipv4.ip_forward": 1,
@@ -116,6 +119,7 @@ def configure_host(host: str) -> None:
     in_host(host, "sh", "-e", "-s", text="\n".join(script) + "\n")
 
     lines = ["link set lo up"]
+    lines += [f"address add {topo.LOOPBACKS[host]} dev lo"] if host in topo.LOOPBACKS else []
     lines += [f"address add {address} dev {end.name}" for end in _ends(host) for address in end.addresses]
     lines += [line for link in topo.LINKS.values() if link.msee == host for line in _leg_lines(link)]
     lines += [f"link set {device} up txqueuelen 10000" for device in devices]
@@ -125,21 +129,31 @@ def configure_host(host: str) -> None:
 def _leg_lines(link: topo.Link) -> list[str]:
     lines = []
     for vlan, (_, msee_address, _) in link.legs.items():
-        # The connected route comes and goes with the leg's other routes, so that a healed leg is used only when all of it is up.
-        lines += [f"link set v{vlan} address {link.mac}",
-                  f"address add {msee_address}/30 dev v{vlan} noprefixroute"]
+        lines += [f"link set v{vlan} address {link.mac}", f"address add {msee_address}/30 dev v{vlan}"]
     return lines
 
 
 def load_programs(bpf_object: Path) -> None:
+    shutil.copy(bpf_object, LAB_DIR / BPF_OBJECT)
     wanted = [(end.host, end.name, "tc/drop") for pair in topo.PAIRS for end in pair if end.port]
     for link in topo.LINKS.values():
         wanted.append((link.msee, "trunk", "tc/pop"))
         wanted += [(link.msee, f"v{vlan}t", "tc/push") for vlan in link.legs]
-    for host, device, section in wanted:
-        tc = ("tc", "-n", topo.namespace(host))
-        run(*tc, "qdisc", "add", "dev", device, "clsact")
-        run(*tc, "filter", "add", "dev", device, "ingress", "bpf", "da", "obj", str(bpf_object), "sec", section)
+    for host in topo.HOSTS:
+        programs = [(device, section) for owner, device, section in wanted if owner == host]
+        devices = {device for device, _ in programs} | {end.name for end in _ends(host) if host in topo.MSEES}
+        lines = [f"qdisc add dev {device} clsact" for device in sorted(devices)]
+        lines += [f"filter add dev {device} ingress pref 2 bpf da obj {LAB_DIR / BPF_OBJECT} sec {section}" for device, section in programs]
+        if lines:
+            run("tc", "-n", topo.namespace(host), "-batch", "-", text="\n".join(lines) + "\n")
+
+
+def drop_all(host: str, present: bool) -> None:
+    """Nothing enters or leaves a router any more, while all its wires keep their carrier."""
+    verb, program = ("add", f"bpf da obj {LAB_DIR / BPF_OBJECT} sec tc/drop") if present else ("del", "")
+    lines = [f"filter {verb} dev {end.name} {direction} pref 1 {program}"
+             for end in _ends(host) for direction in ("ingress", "egress")]
+    run("tc", "-n", topo.namespace(host), "-batch", "-", text="\n".join(lines) + "\n")
 
 
 def route_lines(routes: tuple[str, ...]) -> list[str]:
@@ -149,7 +163,6 @@ def route_lines(routes: tuple[str, ...]) -> list[str]:
 def make_routes() -> None:
     for host, routes in topo.HOST_ROUTES.items():
         ip_batch(host, route_lines(routes))
-    ip_batch("core", route_lines(topo.CORE_ROUTES))
     for link in topo.LINKS.values():
         rule = [f"rule add iif peer lookup {topo.HANDED_OVER} pref 100"]
         ip_batch(link.msee, rule + route_lines(topo.standing_routes(link) + topo.leg_routes(link)))

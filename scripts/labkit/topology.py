@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 
 PREFIX = "tw-"
-HOSTS = ("onprem", "nva", "msee1", "msee2", "core", "m365", "paas", "azgw", "vnet")
-ROUTERS = ("msee1", "msee2", "core")
+HOSTS = ("onprem", "nva", "msee1", "msee2", "isp", "core", "m365", "paas", "azgw", "vnet", "spoke")
+ROUTERS = ("msee1", "msee2", "isp", "core", "spoke")
 TWINSPANDS = ("nva", "azgw")
+MSEES = ("msee1", "msee2")
+FRR_HOSTS = ("nva", "msee1", "msee2", "core", "azgw", "spoke")
 
 # Fixed interface numbers that vlan.bpf.c relies on.
 TRUNK_IFINDEX = 10
@@ -14,8 +16,13 @@ VLANS = {"private": 100, "public": 200, "microsoft": 300}
 
 MICROSOFT_POOL = "198.51.100.0/28"
 PUBLIC_POOL = "198.51.100.16/30"
+INTERNET_POOL = "192.0.2.72/29"
 SITE_PREFIXES = ("10.10.0.0/16", "fd10:10::/64")
+# Under `encrypt:`, behind azgw; the spoke is not, and private peering carries it in clear.
 VNET_PREFIXES = ("10.20.0.0/16", "fd10:20::/64")
+SPOKE_PREFIX = "10.30.0.0/16"
+# Addresses of a host's loopback.
+LOOPBACKS = {"spoke": "10.30.0.10/32"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class Link:
     msee_core_address: str
     peer_address: str
     other_peer_address: str
+    spoke_address: str
+    msee_spoke_address: str
 
 
 PRIMARY = Link(
@@ -57,6 +66,7 @@ PRIMARY = Link(
     },
     core_address="100.64.1.1", msee_core_address="100.64.1.2",
     peer_address="100.64.3.1", other_peer_address="100.64.3.2",
+    spoke_address="100.64.5.2", msee_spoke_address="100.64.5.1",
 )
 SECONDARY = Link(
     name="secondary", msee="msee2", other_msee="msee1", port="sec0",
@@ -68,6 +78,7 @@ SECONDARY = Link(
     },
     core_address="100.64.2.1", msee_core_address="100.64.2.2",
     peer_address="100.64.3.2", other_peer_address="100.64.3.1",
+    spoke_address="100.64.6.2", msee_spoke_address="100.64.6.1",
 )
 LINKS = {link.name: link for link in (PRIMARY, SECONDARY)}
 
@@ -78,71 +89,57 @@ PAIRS: tuple[tuple[End, End], ...] = (
     (End("msee1", "peer", ("100.64.3.1/30",)), End("msee2", "peer", ("100.64.3.2/30",))),
     (End("msee1", "core", ("100.64.1.2/30",)), End("core", "msee1", ("100.64.1.1/30",))),
     (End("msee2", "core", ("100.64.2.2/30",)), End("core", "msee2", ("100.64.2.1/30",))),
+    (End("msee1", "spoke", ("100.64.5.1/30",)), End("spoke", "msee1", ("100.64.5.2/30",))),
+    (End("msee2", "spoke", ("100.64.6.1/30",)), End("spoke", "msee2", ("100.64.6.2/30",))),
+    (End("isp", "nva", ("192.0.2.66/30",)), End("nva", "net0", port=True)),
+    (End("isp", "core", ("100.64.4.2/30",)), End("core", "isp", ("100.64.4.1/30",))),
     (End("m365", "eth0", ("13.107.6.10/24",)), End("core", "m365", ("13.107.6.1/24",))),
     (End("paas", "eth0", ("52.239.1.10/24",)), End("core", "paas", ("52.239.1.1/24",))),
     (End("core", "azgw", ("20.51.0.1/29",)), End("azgw", "wan0", port=True)),
     (End("vnet", "eth0", ("10.20.0.10/24", "fd10:20::10/64")), End("azgw", "vnet0", port=True)),
+    (End("spoke", "azgw", ("10.30.255.2/30",)), End("azgw", "spoke0", port=True)),
 )
 
-# Hosts' own routes. The routers' are below: neither they nor the core know any private prefix, so that one of its
-# packets in clear is Twinspan's doing and goes nowhere.
+# Routes that no routing protocol brings: those of hosts, and the internet's.
 HOST_ROUTES: dict[str, tuple[str, ...]] = {
     "onprem": ("default via 10.10.0.1", "default via fd10:10::1"),
     "vnet": ("default via 10.20.0.1", "default via fd10:20::1"),
     "m365": ("default via 13.107.6.1",),
     "paas": ("default via 52.239.1.1",),
+    "isp": ("default via 100.64.4.1", f"{INTERNET_POOL} via 192.0.2.65"),
+    "core": ("192.0.2.64/27 via 100.64.4.2",),
 }
 
 
-def both_msees(prefix: str) -> str:
-    """A route of the core that spreads its flows over the two MSEEs."""
-    return (f"{prefix} nexthop via {PRIMARY.msee_core_address} dev msee1 "
-            f"nexthop via {SECONDARY.msee_core_address} dev msee2")
+# What an MSEE whose link is cut does at once, before BGP: it hands over to the other one, which sends it out of its own link or
+# drops it, so that two cut links do not make the MSEEs throw packets to and fro. That is table 100. zebra reads the upper byte of a
+# kernel route's metric as its distance: 220 loses to all of BGP's.
+HANDED_OVER = 100
+LAST_RESORT = 220 << 24
 
 
-CORE_ROUTES: tuple[str, ...] = (
-    both_msees(MICROSOFT_POOL),
-    both_msees(PUBLIC_POOL),
-    *(f"{prefix} via {link.msee_core_address} dev {link.msee}"
-      for link in LINKS.values() for vlan, (_, _, prefix) in link.legs.items() if vlan != VLANS["private"]),
-)
+def _protected(link: Link) -> dict[str, str]:
+    """Public prefixes beyond the circuit -> this link's way to them."""
+    pools = {MICROSOFT_POOL: VLANS["microsoft"], PUBLIC_POOL: VLANS["public"]}
+    subnets = {end.legs[vlan][2]: vlan for end in LINKS.values() for vlan in pools.values()}
+    return {prefix: f"via {link.legs[vlan][0]} dev v{vlan}" for prefix, vlan in (pools | subnets).items()}
 
 
 def leg_routes(link: Link) -> tuple[str, ...]:
-    """Routes of an MSEE that exist only while its link is up."""
-    to_us = {vlan: f"via {ours} dev v{vlan}" for vlan, (ours, _, _) in link.legs.items()}
-    other = PRIMARY if link is SECONDARY else SECONDARY
-    connected = [f"{prefix} dev v{vlan} src {msee} metric 10{table}"
-                 for vlan, (_, msee, prefix) in link.legs.items() for table in ("", f" table {HANDED_OVER}")]
-    pools = [f"{pool} {to_us[vlan]} metric 10{table}"
-             for pool, vlan in ((MICROSOFT_POOL, VLANS["microsoft"]), (PUBLIC_POOL, VLANS["public"]))
-             for table in ("", f" table {HANDED_OVER}")]
-    others = [f"{other.legs[vlan][2]} {to_us[vlan]} metric 10 table {HANDED_OVER}"
-              for vlan in (VLANS["public"], VLANS["microsoft"])]
-    return (*connected, *pools, *others)
-
-
-# Routing table for what the other MSEE hands over because its own link is down: it leaves by our link or not at all,
-# so that two cut links do not make the MSEEs throw packets to and fro.
-HANDED_OVER = 100
+    """Routes of an MSEE that go when its link does, and that somebody has to put back."""
+    own = [f"{link.legs[vlan][2]} dev v{vlan} table {HANDED_OVER}" for vlan in link.legs]
+    return (*own, *(f"{prefix} {way} metric 10 table {HANDED_OVER}" for prefix, way in _protected(link).items()))
 
 
 def standing_routes(link: Link) -> tuple[str, ...]:
-    """Routes of an MSEE that the state of its link does not touch; metric 20 is the way round a cut."""
-    beyond = ("13.107.6.0/24", "52.239.1.0/24", "20.51.0.0/29")
-    protected = (MICROSOFT_POOL, PUBLIC_POOL, *(link.legs[vlan][2] for vlan in (200, 300)))
-    other = PRIMARY if link is SECONDARY else SECONDARY
-    return (
-        *(f"{prefix} via {link.core_address} dev core" for prefix in beyond),
-        *(f"{prefix} via {link.other_peer_address} dev peer metric 20" for prefix in protected),
-        *(f"{other.legs[vlan][2]} via {link.other_peer_address} dev peer metric 20" for vlan in (200, 300)),
-        f"blackhole default table {HANDED_OVER}",
-    )
+    """Routes of an MSEE that the state of its link does not touch."""
+    return tuple(route for prefix in _protected(link) for route in (
+        f"{prefix} via {link.other_peer_address} dev peer metric {LAST_RESORT}", f"blackhole {prefix} metric 1000 table {HANDED_OVER}"))
 
 
 @dataclass(frozen=True)
 class Twinspand:
-    """A twinspand of the lab: its TAP netdevs and the static routes that Linux gets on them."""
+    """A twinspand of the lab: its TAP netdevs and the routes that Linux gets on them before any routing daemon."""
 
     name: str
     taps: tuple[str, ...]
@@ -150,35 +147,26 @@ class Twinspand:
     ports: tuple[str, ...] = field(default=())
 
 
-def spread(prefix: str, *hops: str) -> str:
-    return prefix + "".join(f" nexthop {hop}" for hop in hops)
-
-
-def over_tunnels(prefix: str, *tunnels: str) -> str:
+def over_tunnels(prefix: str, preferred: tuple[str, ...], fallback: str) -> tuple[str, ...]:
     """IPv6 shares load among gateways only: any link-local one will do on a tunnel, where nobody is asked for it."""
-    gateway = "via fe80::1 " if ":" in prefix else ""
-    return spread(prefix, *(f"{gateway}dev {tunnel}" for tunnel in tunnels))
+    hops = " ".join(f"nexthop via fe80::1 dev {tunnel}" for tunnel in preferred)
+    return (f"{prefix} metric 100 {hops}", f"{prefix} metric 200 via fe80::1 dev {fallback}")
 
 
 NVA = Twinspand(
     name="nva",
-    taps=("lan", "prv-pri", "prv-sec", "pub-pri", "pub-sec", "msft-pri", "msft-sec", "azure-0", "azure-1"),
-    routes=(
-        spread("13.107.6.0/24", "via 203.0.113.2 dev msft-pri", "via 203.0.113.6 dev msft-sec"),
-        spread("52.239.1.0/24", "via 192.0.2.2 dev pub-pri", "via 192.0.2.6 dev pub-sec"),
-        spread("20.51.0.0/29", "via 203.0.113.2 dev msft-pri", "via 203.0.113.6 dev msft-sec"),
-        *(over_tunnels(prefix, "azure-0", "azure-1") for prefix in VNET_PREFIXES),
-    ),
-    ports=("lan0", "pri0", "sec0"),
+    taps=("lan", "prv-pri", "prv-sec", "pub-pri", "pub-sec", "msft-pri", "msft-sec", "inet", "azure-0", "azure-1", "inet-0"),
+    # What a provider gives; without the second one the way to inet-0's end would be BGP's, over the circuit. IPv6 through the
+    # tunnels is static: their BGP sessions are IPv4's, and a netdev without an IPv6 address has no next hop to announce.
+    routes=("default via 192.0.2.66 dev inet", "20.51.0.6/32 via 192.0.2.66 dev inet",
+            *over_tunnels(VNET_PREFIXES[1], ("azure-0", "azure-1"), "inet-0")),
+    ports=("lan0", "pri0", "sec0", "net0"),
 )
 AZGW = Twinspand(
     name="azgw",
-    taps=("inet", "lan", "onprem-0", "onprem-1"),
-    routes=(
-        "default via 20.51.0.1 dev inet",
-        *(over_tunnels(prefix, "onprem-0", "onprem-1") for prefix in SITE_PREFIXES),
-    ),
-    ports=("wan0", "vnet0"),
+    taps=("inet", "lan", "lan1", "onprem-0", "onprem-1", "onprem-2"),
+    routes=("default via 20.51.0.1 dev inet", *over_tunnels(SITE_PREFIXES[1], ("onprem-0", "onprem-1"), "onprem-2")),
+    ports=("wan0", "vnet0", "spoke0"),
 )
 DAEMONS = (NVA, AZGW)
 

@@ -16,7 +16,12 @@ from demokit.expect import Report  # noqa: E402
 FIGURES = (
     "nat.microsoft.ok", "nat.microsoft.link_share_min", "nat.public.ok", "nat.public.link_share_min", "nat.unsolicited_dropped",
     "tunnel.tcp_gbps", "tunnel.link_share_min", "tunnel.cleartext_packets", "tunnel.fail_closed_leaks",
-    "failover.bystander_lost", "failover.outage_ms", "failover.return_lost", "accounting.exact",
+    "failover.detection_ms", "failover.outage_ms", "failover.bystander_lost", "failover.return_lost", "failover.sessions_moved",
+    "silent.detection_ms", "silent.outage_ms", "silent.bystander_lost", "silent.return_lost",
+    "reset.detection_ms", "reset.outage_ms", "reset.bystander_lost",
+    "maintenance.detection_ms", "maintenance.outage_ms", "maintenance.lost", "maintenance.primary_share", "drain.detection_ms", "drain.lost",
+    "fallback.detection_ms", "fallback.private_outage_ms", "fallback.tunnel_outage_ms", "fallback.back_outage_ms", "fallback.steady_lost",
+    "fallback.return_lost", "fallback.cleartext_packets", "accounting.exact",
 )
 
 

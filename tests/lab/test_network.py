@@ -1,4 +1,4 @@
-"""The lab without twinspands: tags, routes, cut and heal, seen by a packet socket in the NVA's place."""
+"""The lab without twinspands: tags, routes of Microsoft's side, cut and heal, seen by a packet socket in the NVA's place."""
 
 import json
 import os
@@ -99,11 +99,22 @@ def test_web_servers_answer_the_msees(host, server):
     assert count == "1000000"
 
 
-def test_no_router_knows_a_private_prefix():
-    for host in topo.ROUTERS:
+def test_nobody_knows_the_site_without_bgp():
+    """No router has a route that the site's own BGP has not brought; isp hands all it does not know to the core."""
+    for host in ("msee1", "msee2", "core", "spoke"):
         for address in ("10.10.0.10", "10.20.0.10"):
             done = subprocess.run([ROOT / "scripts" / "lab", "exec", host, "ip", "route", "get", address], capture_output=True)
             assert done.returncode != 0, f"{host} routes {address}"
+    for pool in (topo.MICROSOFT_POOL, topo.PUBLIC_POOL):
+        assert lab("exec", "core", "ip", "route", "show", pool) == ""
+
+
+def core_uses(prefix: str, msee: str) -> None:
+    """Waits until BGP has the core's traffic for a prefix on that way."""
+    deadline = time.monotonic() + 5
+    while f"dev {msee}" not in lab("exec", "core", "ip", "route", "show", prefix):
+        assert time.monotonic() < deadline, f"the core does not send {prefix} to {msee}"
+        time.sleep(0.05)
 
 
 def reaches(ports, pool_address: str, seconds: float = 1.0) -> str | None:
@@ -123,29 +134,46 @@ def reaches(ports, pool_address: str, seconds: float = 1.0) -> str | None:
     return found
 
 
-def test_core_spreads_pool_flows(ports):
-    links = {reaches(ports, f"198.51.100.{number}") for number in range(1, 15)}
-    assert links == {"primary", "secondary"}
-
-
 def test_cut_takes_carrier_and_traffic_goes_round(ports):
+    core_uses("203.0.113.0/30", "msee1")
     assert reaches(ports, "203.0.113.1") == "primary"
     times = json.loads(lab("cut", "primary"))
     try:
         assert "NO-CARRIER" in lab("exec", "nva", "ip", "link", "show", "pri0")
         assert (times["finished_ns"] - times["started_ns"]) < 1_000_000_000
+        # At once by the MSEEs' own hand-over, then by BGP.
         assert reaches(ports, "203.0.113.1") == "secondary"
-        assert {reaches(ports, f"198.51.100.{number}") for number in range(1, 9)} == {"secondary"}
+        core_uses("203.0.113.0/30", "msee2")
+        assert reaches(ports, "203.0.113.1") == "secondary"
     finally:
         lab("heal", "primary")
     assert "NO-CARRIER" not in lab("exec", "nva", "ip", "link", "show", "pri0")
+    core_uses("203.0.113.0/30", "msee1")
     assert reaches(ports, "203.0.113.1") == "primary"
     assert reaches(ports, "203.0.113.5") == "secondary"
 
 
+def test_two_cuts_make_no_loop(ports):
+    """What is for the site and cannot leave is dropped, not thrown from one MSEE to the other."""
+    for link in topo.LINKS:
+        lab("cut", link)
+    try:
+        with wire.Wire("tw-msee2", "peer") as between:
+            assert reaches(ports, "203.0.113.1", 0.5) is None
+            seen = 0
+            while between.receive(lambda r: UDP in r.frame and r.frame[UDP].dport == 4242, 0.2) is not None:
+                seen += 1
+            assert seen <= 1
+    finally:
+        for link in topo.LINKS:
+            lab("heal", link)
+    core_uses("203.0.113.0/30", "msee1")
+    core_uses("203.0.113.4/30", "msee2")
+
+
 def test_heal_restores_every_route():
-    def routes() -> list[str]:
-        return [lab("exec", host, "ip", "route", "show", "table", "all") for host in ("msee1", "msee2")]
+    def routes() -> list[list[str]]:
+        return [sorted(lab("exec", host, "ip", "route", "show", "table", "all").splitlines()) for host in ("msee1", "msee2", "core")]
 
     before = routes()
     for link in topo.LINKS:
@@ -153,7 +181,10 @@ def test_heal_restores_every_route():
     assert routes() != before
     for link in topo.LINKS:
         lab("heal", link)
-    assert [sorted(text.splitlines()) for text in routes()] == [sorted(text.splitlines()) for text in before]
+    deadline = time.monotonic() + 10
+    while routes() != before and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert routes() == before
 
 
 @pytest.mark.skipif(not (Path(BUILD_DIR) / "bin" / "udp_stream").exists(), reason="udp_stream is not built")
@@ -161,10 +192,10 @@ def test_cut_costs_little_and_heal_nothing(ports):
     """The MSEEs' own part in a failover: what Twinspan cannot make up for must be small, and nothing on the way back."""
     stream = subprocess.Popen(
         [ROOT / "scripts" / "lab", "exec", "m365", Path(BUILD_DIR) / "bin" / "udp_stream", "send",
-         "--to", "203.0.113.1", "--rate", "4000", "--seconds", "2"], stdout=subprocess.PIPE, text=True)
+         "--to", "203.0.113.1", "--rate", "4000", "--seconds", "6"], stdout=subprocess.PIPE, text=True)
     plan = subprocess.Popen(["sh", "-ec", "sleep 0.8; scripts/lab cut primary; sleep 0.5; scripts/lab heal primary"],
                             cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    seen = wire.collect([ports["primary"], ports["secondary"]], 3.2)
+    seen = wire.collect([ports["primary"], ports["secondary"]], 7.2)
     sent = json.loads(stream.communicate()[0])["sent"][0]
     plan.communicate()
     path = {sequence: port for port, _, sequence in seen}
