@@ -207,8 +207,8 @@ void Daemon::resolve_neighbours() {
 void Daemon::refresh_neighbours() {
     const Plan& plan = failover_->current_plan();
     for (const auto& [hop, egress] : plan.egress_of) {
-        if (!hop.is_tunnel()) {
-            resolve(hop.leg, hop.gateway);
+        if (const auto gateway = gateway_of(plan, hop)) {
+            resolve(hop.leg, *gateway);
         }
     }
     for (const TunnelPath& path : plan.paths) {

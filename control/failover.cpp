@@ -91,6 +91,22 @@ bool Failover::drain(Link link, bool drained) {
     return true;
 }
 
+bool Failover::neighbours_changed(const std::vector<NeighbourChange>& changes) {
+    std::string names;
+    for (const auto& [neighbour, failed] : changes) {
+        if (!failed) {
+            world_.failed.erase(neighbour);
+        } else if (is_gateway(*plan_, neighbour) && world_.failed.insert(neighbour).second) {
+            names += " " + neighbour.second.text() + " dev " + world_.config.legs[neighbour.first].netdev;
+        }
+    }
+    if (names.empty()) {
+        return false;
+    }
+    repair(spdlog::level::warn, "neighbour failed:" + names);
+    return true;
+}
+
 bool Failover::sas_changed() {
     const std::uint64_t before = generation_;
     repair(spdlog::level::debug, "security associations");

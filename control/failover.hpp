@@ -44,6 +44,13 @@ public:
     // The fast path: one publication, no look at routes. All return whether anything changed.
     bool port_changed(std::size_t port, bool up);
     bool drain(Link link, bool drained);
+    // Neighbours that Linux has given up on, and those that it has again: these the next compile takes back, with the
+    // MAC addresses that they have now.
+    struct NeighbourChange {
+        LegAddress neighbour;
+        bool failed = false;
+    };
+    bool neighbours_changed(const std::vector<NeighbourChange>& changes);
     // After World::sas: when it returns, workers may still use an SA that is gone until Tables::synchronize().
     bool sas_changed();
 

@@ -8,9 +8,14 @@
 namespace twinspan {
 namespace {
 
-// How good a hop is now. A group uses its best hops: one whose neighbour is still to be resolved gets packets only when
-// no other hop has a resolved one, so a link that returns takes its flows back once it can carry them.
+// How good a hop is now. A group uses its good hops of the lowest tier that has one. A hop whose neighbour is still to
+// be resolved, or has failed, gets packets only when no hop of any tier is good, so a link that returns takes its flows
+// back once it can carry them.
 enum class Quality : std::uint8_t { unusable, unresolved, good };
+
+bool has_failed(const LiveState& live, std::uint16_t leg, const std::optional<IpAddress>& gateway) {
+    return gateway && live.failed.contains({leg, *gateway});
+}
 
 Quality quality(const Plan& plan, const LiveState& live, const HopKey& hop) {
     if (hop.is_tunnel()) {
@@ -20,8 +25,12 @@ Quality quality(const Plan& plan, const LiveState& live, const HopKey& hop) {
     if (!leg_up(plan, live, hop.leg) || live.drained[link_index(leg.link)]) {
         return Quality::unusable;
     }
-    const Egress& egress = plan.base.egresses[plan.egress_of.at(hop)];
-    return egress.kind == EgressKind::glean ? Quality::unresolved : Quality::good;
+    const EgressKind kind = plan.base.egresses[plan.egress_of.at(hop)].kind;
+    if (kind == EgressKind::drop && hop.tier != 0) {
+        return Quality::unusable;  // no default gateway
+    }
+    return kind == EgressKind::glean || has_failed(live, hop.leg, gateway_of(plan, hop)) ? Quality::unresolved
+                                                                                         : Quality::good;
 }
 
 std::vector<GroupMember> members_now(const Plan& plan, const LiveState& live, const GroupKey& key,
@@ -31,9 +40,14 @@ std::vector<GroupMember> members_now(const Plan& plan, const LiveState& live, co
         qualities.push_back(quality(plan, live, hop));
     }
     const Quality best = std::ranges::max(qualities);
+    std::uint8_t tier = 0xff;
+    for (std::size_t i = 0; i < key.size(); ++i) {
+        tier = qualities[i] == best ? std::min(tier, key[i].first.tier) : tier;
+    }
     std::vector<GroupMember> members;
     for (std::size_t i = 0; i < key.size(); ++i) {
-        members.push_back({group.hops[i], key[i].second, best != Quality::unusable && qualities[i] == best});
+        const bool usable = best != Quality::unusable && qualities[i] == best && key[i].first.tier == tier;
+        members.push_back({group.hops[i], key[i].second, usable});
     }
     return members;
 }
@@ -71,6 +85,30 @@ void set_tunnels(Snapshot& snapshot, const Plan& plan, const LiveState& live) {
     }
 }
 
+// As the next plan will have them, so that it changes nothing: Linux gets what would go to a neighbour that has failed.
+void set_failed(Snapshot& snapshot, const Plan& plan, const LiveState& live) {
+    if (live.failed.empty()) {
+        return;
+    }
+    const auto glean = [&](std::uint16_t index, std::uint16_t leg, const std::optional<IpAddress>& gateway) {
+        Egress& egress = snapshot.egresses[index];
+        if ((egress.kind == EgressKind::leg || egress.kind == EgressKind::nat) && has_failed(live, leg, gateway)) {
+            egress.kind = EgressKind::glean;
+            std::fill_n(egress.rewrite.begin(), sizeof(MacAddress), std::uint8_t{0});
+        }
+    };
+    for (const auto& [hop, egress] : plan.egress_of) {
+        if (!hop.is_tunnel()) {
+            glean(egress, hop.leg, gateway_of(plan, hop));
+        }
+    }
+    for (const TunnelPath& path : plan.paths) {
+        if (path.egress != kNone) {
+            glean(path.egress, path.leg, path.gateway);
+        }
+    }
+}
+
 }  // namespace
 
 LiveState live_state(const World& world) {
@@ -80,7 +118,28 @@ LiveState live_state(const World& world) {
     }
     live.drained = world.drained;
     live.sas = world.sas;
+    live.failed = world.failed;
     return live;
+}
+
+std::optional<IpAddress> gateway_of(const Plan& plan, const HopKey& hop) {
+    if (hop.is_tunnel()) {
+        return std::nullopt;
+    }
+    return hop.tier == 0 ? hop.gateway : plan.default_gateways[hop.leg];
+}
+
+bool is_gateway(const Plan& plan, const LegAddress& neighbour) {
+    const auto sends = [&](const auto& hop) {
+        return hop.first.leg == neighbour.first && gateway_of(plan, hop.first) == neighbour.second;
+    };
+    const auto of_group = [&](const auto& group) {
+        return group.first.size() > 1 && std::ranges::any_of(group.first, sends);
+    };
+    const auto of_tunnel = [&](const TunnelPath& path) {
+        return path.leg == neighbour.first && path.gateway == neighbour.second;
+    };
+    return std::ranges::any_of(plan.groups.groups(), of_group) || std::ranges::any_of(plan.paths, of_tunnel);
 }
 
 bool leg_up(const Plan& plan, const LiveState& live, std::size_t leg) noexcept {
@@ -99,7 +158,11 @@ TunnelState tunnel_state(const Plan& plan, const LiveState& live, std::size_t tu
     if (live.drained[link_index(plan.base.legs[path.leg].link)]) {
         return TunnelState::drained;
     }
-    return path.egress == kNone ? TunnelState::no_path : TunnelState::up;
+    if (path.egress == kNone || plan.base.egresses[path.egress].kind != EgressKind::leg ||
+        has_failed(live, path.leg, path.gateway)) {
+        return TunnelState::no_path;
+    }
+    return TunnelState::up;
 }
 
 std::string_view to_string(TunnelState state) noexcept {
@@ -125,6 +188,7 @@ std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint6
         snapshot->legs[i].up = leg_up(plan, live, i);
     }
     set_tunnels(*snapshot, plan, live);
+    set_failed(*snapshot, plan, live);
     snapshot->buckets.push_back(0);  // egress 0 drops: for group numbers that no group has
     snapshot->groups.resize(plan.groups.id_end());
     for (auto& [key, group] : plan.groups.groups()) {

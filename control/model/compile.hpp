@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,9 +22,10 @@ namespace twinspan {
 
 // What repair depends on.
 struct LiveState {
-    std::vector<bool> port_up;       // as Config::ports; missing: up
-    std::array<bool, 3> drained{};   // by Link
-    std::vector<TunnelSas> sas;      // as Config::tunnels
+    std::vector<bool> port_up;  // as Config::ports; missing: up
+    std::array<bool, 3> drained{};  // by Link
+    std::vector<TunnelSas> sas;  // as Config::tunnels
+    std::set<LegAddress> failed;  // neighbours that do not answer Linux any more
     friend bool operator==(const LiveState&, const LiveState&) = default;
 };
 LiveState live_state(const World& world);
@@ -44,9 +46,9 @@ struct WantedNeighbour {
 
 struct TunnelPath {
     std::uint16_t leg = kNone;
-    std::uint16_t egress = kNone;    // outer egress when the leg is up; kNone: no path, or its neighbour is unknown
+    std::uint16_t egress = kNone;  // outer egress when the leg is up; kNone: no path. Glean: no neighbour yet
     std::optional<IpAddress> gateway;  // the neighbour that the outer packets go to
-    std::uint16_t outer_limit = 0;   // largest outer packet
+    std::uint16_t outer_limit = 0;  // largest outer packet
 };
 
 enum class TunnelState : std::uint8_t { up, no_sa, leg_down, drained, no_path };
@@ -54,14 +56,15 @@ std::string_view to_string(TunnelState state) noexcept;
 
 // Everything but what is live. Kept between compiles; its groups remember their buckets.
 struct Plan {
-    Snapshot base;                       // legs up, tunnels down, no SAs, no buckets
+    Snapshot base;  // legs up, tunnels down, no SAs, no buckets
     std::map<HopKey, std::uint16_t> egress_of;
-    std::vector<TunnelPath> paths;       // by tunnel
+    std::vector<TunnelPath> paths;  // by tunnel
+    std::vector<std::optional<IpAddress>> default_gateways;  // by leg, IPv4, for legs on the internet
     std::map<GroupKey, std::uint16_t> fallback;  // the egress for buckets without an owner
     GroupSet groups;
     FibPlan fib;
-    std::vector<RefusedRoute> refused;   // sorted
-    std::vector<WantedNeighbour> wanted; // sorted
+    std::vector<RefusedRoute> refused;  // sorted
+    std::vector<WantedNeighbour> wanted;  // sorted
 };
 
 // `previous` may be null: the first time.
@@ -70,6 +73,10 @@ Plan plan(const World& world, const Plan* previous);
 // Repairs the bucket tables of the plan's groups for what is live and builds the snapshot.
 std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint64_t generation);
 
+// The neighbour that a leg's hop sends to; none: no default route, or a tunnel.
+std::optional<IpAddress> gateway_of(const Plan& plan, const HopKey& hop);
+// Whether a group of several hops or a tunnel sends to this neighbour: its failure can be repaired.
+bool is_gateway(const Plan& plan, const LegAddress& neighbour);
 TunnelState tunnel_state(const Plan& plan, const LiveState& live, std::size_t tunnel);
 bool leg_up(const Plan& plan, const LiveState& live, std::size_t leg) noexcept;
 

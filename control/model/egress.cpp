@@ -47,7 +47,14 @@ Egress Planner::hop_egress(const HopKey& hop) {
         return egress;
     }
     const Leg& leg = plan_.base.legs[hop.leg];
-    const auto mac = neighbour(hop.leg, hop.gateway);
+    const std::optional<IpAddress> gateway = gateway_of(plan_, hop);
+    if (!gateway) {
+        Egress egress;
+        egress.reason = Drop::link_down;
+        egress.zone = leg.zone;
+        return egress;
+    }
+    const auto mac = neighbour(hop.leg, *gateway);
     Egress egress = leg_egress(leg, hop.leg, mac.value_or(MacAddress{}));
     egress.pool = pool_of(world_.config, leg.zone);
     if (egress.pool == kNone && carries_public_addresses_only(leg.zone)) {
@@ -85,6 +92,14 @@ void Planner::index_leg_routes() {
             }
         }
     }
+    constexpr IpPrefix kDefault4{{IpFamily::v4, {}}, 0};
+    plan_.default_gateways.resize(leg_routes_.size());
+    for (std::size_t leg = 0; leg < leg_routes_.size(); ++leg) {
+        const auto it = leg_routes_[leg].find(kDefault4);
+        if (it != leg_routes_[leg].end() && world_.config.legs[leg].zone == Zone::internet) {
+            plan_.default_gateways[leg] = it->second;
+        }
+    }
 }
 
 std::optional<IpAddress> Planner::gateway_to(std::uint16_t leg, const IpAddress& remote) const {
@@ -106,11 +121,13 @@ void Planner::add_tunnel_paths() {
         path.leg = leg;
         path.outer_limit = std::min(tunnel.mtu, plan_.base.legs[leg].mtu);
         path.gateway = gateway_to(leg, IpAddress::from(tunnel.remote));
-        const auto mac = path.gateway ? neighbour(leg, *path.gateway) : std::nullopt;
-        if (mac) {
+        if (path.gateway) {
             const auto [it, added] = outer_egresses_.try_emplace({leg, *path.gateway});
             if (added) {
-                it->second = add_egress(leg_egress(plan_.base.legs[leg], leg, *mac));
+                const auto mac = neighbour(leg, *path.gateway);
+                Egress egress = leg_egress(plan_.base.legs[leg], leg, mac.value_or(MacAddress{}));
+                egress.kind = mac ? EgressKind::leg : EgressKind::glean;
+                it->second = add_egress(egress);
             }
             path.egress = it->second;
         }

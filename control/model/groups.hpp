@@ -15,11 +15,12 @@
 
 namespace twinspan {
 
-// A way out by name: a gateway on a leg, or a tunnel.
+// A way out by name: a gateway on a leg, or a tunnel. A group uses the hops of the lowest tier that has a usable one.
 struct HopKey {
     std::uint16_t leg = kNone;
     std::uint16_t tunnel = kNone;
-    IpAddress gateway;  // unspecified for a tunnel
+    IpAddress gateway;  // unspecified for a tunnel, and for a leg of tier 1: its default gateway, whichever that is
+    std::uint8_t tier = 0;  // 0: the route's own hop; 1: a fallback from the configuration
     bool is_tunnel() const noexcept { return tunnel != kNone; }
     friend auto operator<=>(const HopKey&, const HopKey&) = default;
 };
@@ -31,10 +32,10 @@ GroupKey make_group_key(GroupKey hops);  // sorts, adds up the weights of equal 
 GroupKey tunnels_only(const GroupKey& key);
 
 struct GroupState {
-    std::uint32_t id = 0;             // index in Snapshot::groups
+    std::uint32_t id = 0;  // index in Snapshot::groups
     std::vector<std::uint32_t> hops;  // ids of the hops for ResilientTable, in the key's order
     ResilientTable table;
-    bool used = true;                 // false: kept for one more generation, while packets may still name it
+    bool used = true;  // false: kept for one more generation, while packets may still name it
 };
 
 // All groups of one generation. Ids are stable, and free again only after a generation without their group.

@@ -168,7 +168,42 @@ GroupKey Planner::usable_hops(const netlink::RouteEvent& route, const IpPrefix& 
             on_link = target.index;
         }
     }
+    add_fallback(hops, prefix);
     return make_group_key(std::move(hops));
+}
+
+// A tunnel counts as being on the peering of its leg. What must be encrypted takes the fallback of its tunnels alone,
+// so that a clear route to it, refused as before, does not draw it into a tunnel on the internet.
+void Planner::add_fallback(GroupKey& hops, const IpPrefix& prefix) const {
+    const bool encrypt = must_encrypt(prefix);
+    GroupKey more;
+    for (const FallbackConfig& fallback : world_.config.fallback) {
+        const auto over = [&](bool tunnels) {
+            return std::ranges::any_of(hops, [&](const auto& hop) {
+                const std::size_t leg =
+                    hop.first.is_tunnel() ? world_.config.tunnels[hop.first.tunnel].leg : hop.first.leg;
+                return hop.first.is_tunnel() == tunnels && world_.config.legs[leg].zone == fallback.zone;
+            });
+        };
+        if (over(true) || (!encrypt && over(false))) {
+            for (const std::size_t tunnel : fallback.tunnels) {
+                const HopKey hop{kNone, static_cast<std::uint16_t>(tunnel), {}};
+                if (std::ranges::none_of(hops, [&](const auto& own) { return own.first == hop; })) {
+                    more.emplace_back(HopKey{hop.leg, hop.tunnel, hop.gateway, 1}, 1);
+                }
+            }
+        }
+        // Translation is of IPv4 alone.
+        if (fallback.internet && !encrypt && prefix.family() == IpFamily::v4 && over(false) &&
+            pool_of(world_.config, Zone::internet) != kNone && refusal(world_.config, Zone::internet, prefix).empty()) {
+            for (std::uint16_t leg = 0; leg < world_.config.legs.size(); ++leg) {
+                if (world_.config.legs[leg].zone == Zone::internet) {
+                    more.emplace_back(HopKey{leg, kNone, {}, 1}, 1);
+                }
+            }
+        }
+    }
+    hops.insert(hops.end(), more.begin(), more.end());
 }
 
 void Planner::add_neighbours() {

@@ -20,8 +20,6 @@ public:
     Plan run() &&;
 
 private:
-    using LegAddress = std::pair<std::uint16_t, IpAddress>;
-
     void index_kernel();
     std::uint16_t add_egress(const Egress& egress);
     std::uint16_t drop_egress(Drop reason, Zone zone);
@@ -33,6 +31,8 @@ private:
     void add_route(const netlink::RouteEvent& route);
     // The hops of a route that may be used; what may not is noted. `on_link` becomes the leg of a hop without gateway.
     GroupKey usable_hops(const netlink::RouteEvent& route, const IpPrefix& prefix, std::uint16_t& on_link);
+    // What the configuration adds to the hops of a route, for when they are all gone.
+    void add_fallback(GroupKey& hops, const IpPrefix& prefix) const;
     void add_neighbours();
     void add_own();
     void add_encrypt();

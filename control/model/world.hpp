@@ -9,7 +9,9 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace twinspan {
@@ -42,11 +44,14 @@ struct TunnelSas {
     friend bool operator==(const TunnelSas&, const TunnelSas&) = default;
 };
 
+using LegAddress = std::pair<std::uint16_t, IpAddress>;  // a neighbour: leg and address
+
 struct World {
     Config config;
     std::vector<PortState> ports;           // as Config::ports
     std::vector<TunnelSas> sas;             // as Config::tunnels, always one each
     std::array<bool, 3> drained{};          // by Link
+    std::set<LegAddress> failed;            // neighbours that Linux has given up on
     KernelView kernel;
     Lookup4 fib4;
     Lookup6 fib6;

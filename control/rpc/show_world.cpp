@@ -50,8 +50,11 @@ json traffic(const StatusSources& s, Of&& of) {
 }
 
 std::string hop_text(const World& world, const HopKey& hop) {
-    return hop.is_tunnel() ? "tunnel " + world.config.tunnels[hop.tunnel].name
-                           : hop.gateway.text() + " dev " + world.config.legs[hop.leg].netdev;
+    const std::string fallback = hop.tier == 0 ? "" : " (fallback)";
+    if (hop.is_tunnel()) {
+        return "tunnel " + world.config.tunnels[hop.tunnel].name + fallback;
+    }
+    return (hop.tier == 0 ? hop.gateway.text() : "default") + " dev " + world.config.legs[hop.leg].netdev + fallback;
 }
 
 const char* hop_state(const StatusSources& s, const HopKey& hop) {

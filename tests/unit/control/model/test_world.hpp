@@ -41,13 +41,22 @@ public:
         add_tunnel("azure-1", Link::secondary, msft_sec, "203.0.113.5", "20.51.0.5");
         c.encrypt4 = {{ip("10.20.0.0").v4(), 16}};
         world.ports = {{mac(0x10), true}, {mac(0x11), true}, {mac(0x12), true}};
-        std::uint32_t ifindex = 10;
-        for (const NetdevPlan& netdev : netdev_plan(c)) {
-            netlink::LinkEvent link;
-            link.ifindex = ifindex++;
-            link.name = netdev.name;
-            world.kernel.links.push_back(link);
-        }
+        number_links();
+    }
+
+    // A third uplink with a pool, a tunnel over it, and the peerings' fallbacks to them.
+    void with_internet() {
+        Config& c = world.config;
+        c.ports.push_back({"inet", "net_null3"});
+        world.ports.push_back({mac(0x13), true});
+        add_leg("inet", "inet", Zone::internet, Link::none, 0, "192.0.2.2/24");
+        PoolConfig pool;
+        pool.zone = Zone::internet;
+        pool.ranges = {{ip("192.0.2.64").v4(), ip("192.0.2.67").v4()}};
+        c.pools.push_back(pool);
+        add_tunnel("inet-0", Link::none, static_cast<Legs>(5), "192.0.2.2", "20.51.9.4");
+        c.fallback = {{Zone::private_peering, {2}, false}, {Zone::microsoft_peering, {}, true}};
+        number_links();
     }
 
     std::uint32_t ifindex(std::string_view netdev) const {
@@ -73,6 +82,11 @@ public:
     void both_msees() {
         neighbour("msft-pri", "203.0.113.2", mac(0xa1));
         neighbour("msft-sec", "203.0.113.6", mac(0xa2));
+    }
+
+    void both_private() {
+        neighbour("prv-pri", "172.16.0.2", mac(0xb1));
+        neighbour("prv-sec", "172.16.0.6", mac(0xb2));
     }
 
     struct Hop {
@@ -135,6 +149,16 @@ public:
     std::unique_ptr<Snapshot> snapshot;
 
 private:
+    void number_links() {
+        world.kernel.links.clear();
+        std::uint32_t ifindex = 10;
+        for (const NetdevPlan& netdev : netdev_plan(world.config)) {
+            netlink::LinkEvent link;
+            link.ifindex = ifindex++;
+            link.name = netdev.name;
+            world.kernel.links.push_back(link);
+        }
+    }
     void add_leg(std::string netdev, std::string port, Zone zone, Link link, std::uint16_t vlan,
                  std::string_view address) {
         LegConfig leg;
