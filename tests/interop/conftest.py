@@ -28,9 +28,10 @@ def namespace():
 
 @pytest.fixture(scope="module")
 def site(request, namespace, tmp_path_factory):
-    """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS."""
+    """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS; and a line
+    for its SA files: SA_FILE_HEAD."""
     folder = tmp_path_factory.mktemp(request.module.__name__)
-    options = {key.lower(): getattr(request.module, key) for key in ("CONFIG", "ROUTES", "NEIGHBOURS") if hasattr(request.module, key)}
+    options = {key.lower(): getattr(request.module, key) for key in ("CONFIG", "ROUTES", "NEIGHBOURS", "SA_FILE_HEAD") if hasattr(request.module, key)}
     made = harness.Site(namespace, folder, f"twi-{os.getpid()}", **options)
     try:
         yield made.start()

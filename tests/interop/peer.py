@@ -2,7 +2,7 @@
 
 import warnings
 
-from scapy.layers.inet import IP
+from scapy.layers.inet import IP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.ipsec import ESP, IPSecIntegrityError, SecurityAssociation
 from scapy.packet import Packet
@@ -29,22 +29,24 @@ def ip_of(frame: Packet) -> Packet:
     return IPv6(bytes(packet)[:40 + packet.plen])
 
 
-def association(tunnel: str, way: str) -> SecurityAssociation:
+def association(tunnel: str, way: str, udp: UDP | None = None) -> SecurityAssociation:
+    """With `udp`, the header that stands before ESP (RFC 3948)."""
     spi, _, key = KEYS[tunnel][way]
     ours, theirs = TUNNEL_ENDS[tunnel]
     source, destination = (ours, theirs) if way == "outbound" else (theirs, ours)
     return SecurityAssociation(ESP, spi=spi, crypt_algo="AES-GCM", crypt_key=bytes.fromhex(key),
-                               tunnel_header=IP(src=source, dst=destination))
+                               tunnel_header=IP(src=source, dst=destination), nat_t_header=udp)
 
 
 class Peer:
     """The other end of a tunnel."""
 
-    def __init__(self, tunnel: str):
+    def __init__(self, tunnel: str, udp: UDP | None = None):
         self.tunnel = tunnel
         self.spi_in = KEYS[tunnel]["outbound"][0]  # what it receives
-        self._opening = association(tunnel, "outbound")
-        self._sealing = association(tunnel, "inbound")
+        self._udp = udp
+        self._opening = association(tunnel, "outbound", udp)
+        self._sealing = association(tunnel, "inbound", udp)
         self.sequence = 0
 
     def carries(self, frame: Packet) -> bool:
@@ -60,7 +62,10 @@ class Peer:
             sequence = self.sequence
         else:
             self.sequence = max(self.sequence, sequence)
-        return self._sealing.encrypt(packet, seq_num=sequence)
+        sealed = self._sealing.encrypt(packet, seq_num=sequence)
+        if UDP in sealed and ESP in sealed and self._udp:
+            sealed[UDP].len = len(sealed) - 20  # scapy gives that of the header alone
+        return sealed
 
     def expect(self, wire: Wire, seconds: float = SECONDS) -> tuple[Packet, Packet]:
         """The next frame of the tunnel and what it carries, Linux' own chatter on the TUN left out."""
