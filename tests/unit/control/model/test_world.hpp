@@ -28,7 +28,7 @@ public:
 
     TestWorld() {
         Config& c = world.config;
-        c.ports = {{"lan", "net_null0"}, {"primary", "net_null1"}, {"secondary", "net_null2"}};
+        c.ports = {{"lan", "net_null0", ""}, {"primary", "net_null1", ""}, {"secondary", "net_null2", ""}};
         add_leg("lan", "lan", Zone::lan, Link::none, 0, "10.10.0.1/24");
         add_leg("prv-pri", "primary", Zone::private_peering, Link::primary, 100, "172.16.0.1/30");
         add_leg("prv-sec", "secondary", Zone::private_peering, Link::secondary, 100, "172.16.0.5/30");
