@@ -84,6 +84,9 @@ Result<void> Daemon::run() {
 
 void Daemon::on_changes(const netlink::KernelState& state, const netlink::Changes& changes) {
     stale_ = view_stale_ = true;
+    if (running_ && !changes.neighbours.empty()) {
+        follow_neighbours(state, changes.neighbours);
+    }
     if (running_ && !changes.links.empty()) {
         follow_kernel_links(state);
         compile_if_due();
@@ -113,6 +116,23 @@ void Daemon::follow_kernel_links(const netlink::KernelState& state) {
             world_.ports[i].up = up;
         }
     }
+}
+
+// A neighbour that is only being asked for again is as it was.
+void Daemon::follow_neighbours(const netlink::KernelState& state, const std::vector<netlink::NeighbourKey>& changed) {
+    std::vector<Failover::NeighbourChange> changes;
+    for (const netlink::NeighbourKey& key : changed) {
+        const netlink::NeighbourEvent* neighbour = state.neighbour(key);
+        const auto leg = std::ranges::find(leg_ifindex_, key.first);
+        if (neighbour == nullptr || leg == leg_ifindex_.end()) {
+            continue;
+        }
+        const bool failed = neighbour->state == netlink::NeighbourState::failed;
+        if (failed || neighbour->usable) {
+            changes.push_back({{static_cast<std::uint16_t>(leg - leg_ifindex_.begin()), key.second}, failed});
+        }
+    }
+    failover_->neighbours_changed(changes);
 }
 
 void Daemon::poll_links() {

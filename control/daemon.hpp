@@ -59,6 +59,7 @@ private:
     void on_changes(const netlink::KernelState& state, const netlink::Changes& changes);
     void read_kernel(const netlink::KernelState& state);
     void follow_kernel_links(const netlink::KernelState& state);
+    void follow_neighbours(const netlink::KernelState& state, const std::vector<netlink::NeighbourKey>& changed);
     void poll_links();
     void compile_if_due();
     void tick();

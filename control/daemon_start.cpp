@@ -80,7 +80,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
     then([&] { return d.open_mirror(); });
     then([&] { return d.open_socket(); });
     then([&]() -> Result<void> {
-        d.failover_ = std::make_unique<Failover>(d.world_, *d.tables_);
+        d.failover_ = std::make_unique<Failover>(d.world_, *d.tables_, d.metrics_);
         auto first = d.failover_->first();
         return first ? d.dataplane_->start(std::move(*first)) : std::unexpected(first.error());
     });

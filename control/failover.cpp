@@ -3,6 +3,7 @@
 #include "control/log.hpp"
 
 #include <algorithm>
+#include <span>
 #include <tuple>
 
 namespace twinspan {
@@ -20,6 +21,19 @@ auto content(const Group& g) noexcept { return std::tuple{g.first_bucket, g.buck
 template <class T>
 bool same(const std::vector<T>& a, const std::vector<T>& b) noexcept {
     return std::ranges::equal(a, b, [](const T& x, const T& y) { return content(x) == content(y); });
+}
+
+// Those whose flows went elsewhere.
+std::uint64_t changed_groups(const std::vector<Group>& groups, const std::vector<std::uint16_t>& buckets,
+                             const Snapshot& now) {
+    std::uint64_t changed = 0;
+    for (std::size_t i = 0; i < std::min(groups.size(), now.groups.size()); ++i) {
+        const auto of = [](const Group& group, const std::vector<std::uint16_t>& all) {
+            return std::span(all).subspan(group.first_bucket, std::size_t{group.bucket_mask} + 1);
+        };
+        changed += std::ranges::equal(of(groups[i], buckets), of(now.groups[i], now.buckets)) ? 0 : 1;
+    }
+    return changed;
 }
 
 // A leg's TAP follows its port; a tunnel's TUN follows the tunnel, so that Linux routes around it too.
@@ -77,7 +91,7 @@ bool Failover::port_changed(std::size_t port, bool up) {
         return false;
     }
     world_.ports[port].up = up;
-    repair(up ? spdlog::level::info : spdlog::level::warn,
+    repair(Metric::failover_port, up ? spdlog::level::info : spdlog::level::warn,
            "port " + world_.config.ports[port].name + (up ? " is up" : " is down"));
     return true;
 }
@@ -87,7 +101,8 @@ bool Failover::drain(Link link, bool drained) {
         return false;
     }
     world_.drained[link_index(link)] = drained;
-    repair(spdlog::level::info, to_string(link) + " link is " + (drained ? "drained" : "no longer drained"));
+    repair(Metric::failover_drain, spdlog::level::info,
+           to_string(link) + " link is " + (drained ? "drained" : "no longer drained"));
     return true;
 }
 
@@ -103,22 +118,42 @@ bool Failover::neighbours_changed(const std::vector<NeighbourChange>& changes) {
     if (names.empty()) {
         return false;
     }
-    repair(spdlog::level::warn, "neighbour failed:" + names);
+    return repair(Metric::failover_neighbour, spdlog::level::warn, "neighbour failed:" + names);
+}
+
+bool Failover::drain_tunnel(std::size_t tunnel, bool drained) {
+    if (world_.drained_tunnels.contains(tunnel) == drained) {
+        return false;
+    }
+    if (drained) {
+        world_.drained_tunnels.insert(tunnel);
+    } else {
+        world_.drained_tunnels.erase(tunnel);
+    }
+    repair(Metric::failover_drain, spdlog::level::info,
+           "tunnel " + world_.config.tunnels[tunnel].name + " is " + (drained ? "drained" : "no longer drained"));
     return true;
 }
 
-bool Failover::sas_changed() {
-    const std::uint64_t before = generation_;
-    repair(spdlog::level::debug, "security associations");
-    return generation_ != before;
-}
+bool Failover::sas_changed() { return repair(Metric::failover_sas, spdlog::level::debug, "security associations"); }
 
-void Failover::repair(spdlog::level::level_enum level, const std::string& what) {
+bool Failover::repair(Metric cause, spdlog::level::level_enum level, const std::string& what) {
     const auto began = std::chrono::steady_clock::now();
+    const std::vector<std::uint16_t> buckets = current_->buckets;
+    const std::vector<Group> groups = current_->groups;
+    const std::uint64_t before = generation_;
     publish(assemble(*plan_, live_state(world_), generation_ + 1));
-    const auto took = std::chrono::steady_clock::now() - began;
-    spdlog::log(level, "{}: {} groups repaired in {} us", what, plan_->groups.groups().size(),
-                std::chrono::duration_cast<std::chrono::microseconds>(took).count());
+    const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
+    if (generation_ == before) {
+        return false;
+    }
+    const std::uint64_t repaired = changed_groups(groups, buckets, *current_);
+    metrics_.add(cause);
+    metrics_.add(Metric::failover_groups, repaired);
+    metrics_.set(Metric::failover_repair_us, static_cast<std::uint64_t>(took.count()));
+    spdlog::log(level, "{}: {} of {} groups repaired in {} us", what, repaired, plan_->groups.groups().size(),
+                took.count());
+    return true;
 }
 
 // The publication comes first; carriers and the log may wait for it.

@@ -2,6 +2,7 @@
 // number of routes; everything else waits for the next compile. Control thread only.
 #pragma once
 
+#include "control/metrics.hpp"
 #include "control/model/compile.hpp"
 #include "control/model/world.hpp"
 #include "dataplane/base/error.hpp"
@@ -30,8 +31,8 @@ public:
 
 class Failover {
 public:
-    // Both outlive this.
-    Failover(World& world, Tables& tables) : world_(world), tables_(tables) {}
+    // All outlive this.
+    Failover(World& world, Tables& tables, Metrics& metrics) : world_(world), tables_(tables), metrics_(metrics) {}
 
     // Fills the FIB and returns the snapshot to start with. Call announce() when the workers run. An error: the FIB has
     // no room for the guard of an encrypted prefix, whose packets a shorter route would carry in clear.
@@ -44,6 +45,7 @@ public:
     // The fast path: one publication, no look at routes. All return whether anything changed.
     bool port_changed(std::size_t port, bool up);
     bool drain(Link link, bool drained);
+    bool drain_tunnel(std::size_t tunnel, bool drained);
     // Neighbours that Linux has given up on, and those that it has again: these the next compile takes back, with the
     // MAC addresses that they have now.
     struct NeighbourChange {
@@ -61,13 +63,15 @@ public:
     std::uint64_t publications() const noexcept { return generation_; }
 
 private:
-    void repair(spdlog::level::level_enum level, const std::string& what);
+    // Whether workers got a new snapshot for it.
+    bool repair(Metric cause, spdlog::level::level_enum level, const std::string& what);
     void publish(std::unique_ptr<Snapshot> next);
     void change_routes();
     void log_refusals(const std::vector<RefusedRoute>& before) const;
 
     World& world_;
     Tables& tables_;
+    Metrics& metrics_;
     std::unique_ptr<Plan> plan_;
     FibPlan installed_;
     const Snapshot* current_ = nullptr;  // owned by the data plane until the next publication

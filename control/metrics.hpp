@@ -18,6 +18,12 @@ enum class Metric : std::uint8_t {
     mirror_resyncs,
     mirror_routes_ignored,
     mirror_lag_us,
+    failover_port,
+    failover_neighbour,
+    failover_sas,
+    failover_drain,
+    failover_groups,
+    failover_repair_us,
 };
 
 enum class MetricKind : std::uint8_t { counter, gauge };
@@ -41,6 +47,14 @@ inline constexpr auto kMetricInfo = std::to_array<MetricInfo>({
      "Messages on routes of other tables, devices or kinds"},
     {Metric::mirror_lag_us, MetricKind::gauge, "mirror_lag_us",
      "From reading the last batch of events to acting on it"},
+    {Metric::failover_port, MetricKind::counter, "failover_port_total", "Repairs because a port went down or came up"},
+    {Metric::failover_neighbour, MetricKind::counter, "failover_neighbour_total",
+     "Repairs because a gateway does not answer"},
+    {Metric::failover_sas, MetricKind::counter, "failover_sas_total", "Publications because SAs came or went"},
+    {Metric::failover_drain, MetricKind::counter, "failover_drain_total", "Repairs because of drain and undrain"},
+    {Metric::failover_groups, MetricKind::counter, "failover_groups_total", "Groups that repairs moved flows in"},
+    {Metric::failover_repair_us, MetricKind::gauge, "failover_repair_us",
+     "Duration of the last repair, publication included"},
 });
 inline constexpr std::size_t kMetricCount = kMetricInfo.size();
 

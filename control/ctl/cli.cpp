@@ -81,11 +81,10 @@ int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
     show_command->add_option("what", request.what, "What to show")->required()->check(CLI::IsMember{kinds});
     show_command->add_flag("--json", request.as_json, "Print the daemon's reply as it is");
 
-    const CLI::IsMember links{std::vector<std::string>{"primary", "secondary"}};
-    auto* drain = app.add_subcommand("drain", "Move all flows off a link, without loss");
-    drain->add_option("link", request.link, "primary or secondary")->required()->check(links);
-    auto* undrain = app.add_subcommand("undrain", "Use a link again");
-    undrain->add_option("link", request.link, "primary or secondary")->required()->check(links);
+    auto* drain = app.add_subcommand("drain", "Move all flows off a link or tunnel, without loss");
+    drain->add_option("link", request.link, "primary, secondary or the name of a tunnel")->required();
+    auto* undrain = app.add_subcommand("undrain", "Use a link or tunnel again");
+    undrain->add_option("link", request.link, "primary, secondary or the name of a tunnel")->required();
     auto* version_command = app.add_subcommand("version", "Print the versions of this program and of the daemon");
 
     try {

@@ -118,6 +118,7 @@ LiveState live_state(const World& world) {
     }
     live.drained = world.drained;
     live.sas = world.sas;
+    live.drained_tunnels = world.drained_tunnels;
     live.failed = world.failed;
     return live;
 }
@@ -155,7 +156,7 @@ TunnelState tunnel_state(const Plan& plan, const LiveState& live, std::size_t tu
     if (!leg_up(plan, live, path.leg)) {
         return TunnelState::leg_down;
     }
-    if (live.drained[link_index(plan.base.legs[path.leg].link)]) {
+    if (live.drained_tunnels.contains(tunnel) || live.drained[link_index(plan.base.legs[path.leg].link)]) {
         return TunnelState::drained;
     }
     if (path.egress == kNone || plan.base.egresses[path.egress].kind != EgressKind::leg ||
@@ -174,7 +175,7 @@ std::string_view to_string(TunnelState state) noexcept {
         case TunnelState::leg_down:
             return "the leg's port is down";
         case TunnelState::drained:
-            return "the link is drained";
+            return "drained";
         case TunnelState::no_path:
             return "no route to the remote gateway over the leg, or its neighbour is not resolved";
     }

@@ -25,6 +25,7 @@ struct LiveState {
     std::vector<bool> port_up;  // as Config::ports; missing: up
     std::array<bool, 3> drained{};  // by Link
     std::vector<TunnelSas> sas;  // as Config::tunnels
+    std::set<std::size_t> drained_tunnels;
     std::set<LegAddress> failed;  // neighbours that do not answer Linux any more
     friend bool operator==(const LiveState&, const LiveState&) = default;
 };

@@ -51,6 +51,7 @@ struct World {
     std::vector<PortState> ports;           // as Config::ports
     std::vector<TunnelSas> sas;             // as Config::tunnels, always one each
     std::array<bool, 3> drained{};          // by Link
+    std::set<std::size_t> drained_tunnels;  // indexes
     std::set<LegAddress> failed;            // neighbours that Linux has given up on
     KernelView kernel;
     Lookup4 fib4;

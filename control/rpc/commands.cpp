@@ -46,7 +46,15 @@ json drain(const json& request, Failover& failover, bool drained) {
     const std::string name = text_of(request, "link");
     const auto link = parse_link(name);
     if (!link) {
-        return rpc_error("found link '" + name + "', expected primary or secondary");
+        const std::vector<TunnelConfig>& tunnels = failover.world().config.tunnels;
+        const auto tunnel = std::ranges::find(tunnels, name, &TunnelConfig::name);
+        if (tunnel == tunnels.end()) {
+            return rpc_error("found link '" + name + "', expected primary, secondary or the name of a tunnel");
+        }
+        const auto index = static_cast<std::size_t>(tunnel - tunnels.begin());
+        failover.drain_tunnel(index, drained);
+        const bool is_up = failover.snapshot().tunnels[index].up;
+        return rpc_data({{"link", name}, {"state", drained ? "drained" : is_up ? "up" : "down"}});
     }
     const std::vector<Leg>& legs = failover.snapshot().legs;
     const auto on_link = [&](const Leg& leg) { return leg.link == *link; };

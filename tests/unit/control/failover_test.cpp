@@ -51,8 +51,26 @@ protected:
         failover.announce();
         tables.calls.clear();
     }
+    std::vector<std::uint16_t> published(std::string_view destination) const {
+        const auto match = longest_match(tables.fib, IpPrefix::host(ip(destination)));
+        const Group group = tables.current->groups[match->second.index()];
+        const auto first = tables.current->buckets.begin() + group.first_bucket;
+        return {first, first + group.bucket_mask + 1};
+    }
+    std::uint16_t leg_of(std::uint16_t egress) const { return tables.current->egresses[egress].leg; }
+    // That exactly the buckets on `gone` went to another hop.
+    void expect_moved_only_from(std::uint16_t gone, const std::vector<std::uint16_t>& before,
+                                const std::vector<std::uint16_t>& now) {
+        ASSERT_EQ(before.size(), now.size());
+        for (std::size_t b = 0; b < before.size(); ++b) {
+            EXPECT_EQ(before[b] == now[b], leg_of(before[b]) != gone) << b;
+            EXPECT_NE(leg_of(now[b]), gone) << b;
+        }
+    }
+
+    Metrics metrics;
     Recorder tables;
-    Failover failover{world, tables};
+    Failover failover{world, tables, metrics};
 };
 
 TEST_F(FailoverTest, starts_with_routes_in_the_table_and_carriers_as_the_links_are) {
@@ -122,6 +140,111 @@ TEST_F(FailoverTest, a_tunnel_whose_sas_go_gives_its_flows_to_the_other_in_one_p
     }
 }
 
+TEST_F(FailoverTest, a_gateway_that_fails_is_repaired_around_in_one_publication_before_routes_are_looked_at) {
+    const auto before = published("13.107.6.1");
+    world.kernel.neighbours.clear();  // what Linux will say when the world is read again
+    neighbour("msft-sec", "203.0.113.6", mac(0xa2));
+    EXPECT_TRUE(failover.neighbours_changed({{{msft_pri, ip("203.0.113.2")}, true}}));
+    EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+    expect_moved_only_from(msft_pri, before, published("13.107.6.1"));
+    EXPECT_FALSE(tables.current->tunnels[azure_0].up) << "its packets went to that neighbour";
+    EXPECT_TRUE(tables.current->tunnels[azure_1].up);
+    EXPECT_EQ(metrics[Metric::failover_neighbour], 1u);
+    EXPECT_EQ(metrics[Metric::failover_groups], 2u) << "the tunnels' too";
+    const auto repaired = published("13.107.6.1");
+
+    failover.recompile();
+    EXPECT_EQ(std::ranges::count(tables.calls, "publish"), 1) << "the compile finds the repair done";
+    EXPECT_EQ(published("13.107.6.1"), repaired);
+    EXPECT_FALSE(failover.neighbours_changed({{{msft_pri, ip("203.0.113.2")}, true}})) << "asked for in vain again";
+
+    neighbour("msft-pri", "203.0.113.2", mac(0xa9));
+    failover.neighbours_changed({{{msft_pri, ip("203.0.113.2")}, false}});
+    failover.recompile();
+    EXPECT_EQ(std::ranges::count(published("13.107.6.1"), repaired[0]), 128);
+    EXPECT_TRUE(tables.current->tunnels[azure_0].up);
+}
+
+TEST_F(FailoverTest, neighbours_that_no_group_can_do_without_or_nobody_uses_cost_nothing) {
+    neighbour("lan", "10.10.0.7", mac(7));
+    failover.recompile();
+    tables.calls.clear();
+    EXPECT_FALSE(failover.neighbours_changed({{{lan, ip("10.10.0.7")}, true}, {{lan, ip("10.10.0.8")}, true}}));
+    EXPECT_TRUE(tables.calls.empty());
+    EXPECT_TRUE(world.failed.empty());
+}
+
+TEST_F(FailoverTest, when_all_gateways_fail_linux_gets_the_packets_and_nobody_an_old_address) {
+    failover.neighbours_changed({{{msft_pri, ip("203.0.113.2")}, true}, {{msft_sec, ip("203.0.113.6")}, true}});
+    EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+    for (const std::uint16_t e : published("13.107.6.1")) {
+        EXPECT_EQ(tables.current->egresses[e].kind, EgressKind::glean);
+    }
+}
+
+TEST_F(FailoverTest, a_drained_tunnel_gives_its_flows_to_the_other_and_its_leg_keeps_its_own) {
+    const auto before = published("10.20.0.1"), clear = published("13.107.6.1");
+    EXPECT_TRUE(failover.drain_tunnel(azure_0, true));
+    EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+    EXPECT_EQ(published("13.107.6.1"), clear);
+    for (const std::uint16_t e : published("10.20.0.1")) {
+        EXPECT_EQ(tables.current->egresses[e].tunnel, azure_1);
+    }
+    EXPECT_NE(tables.current->inbound_sas.find(0x2003), nullptr) << "what is under way is still taken";
+    EXPECT_EQ(tunnel_state(failover.current_plan(), live_state(world), azure_0), TunnelState::drained);
+    EXPECT_FALSE(failover.drain_tunnel(azure_0, true));
+    EXPECT_TRUE(failover.drain_tunnel(azure_0, false));
+    EXPECT_EQ(published("10.20.0.1").size(), before.size());
+    EXPECT_EQ(std::ranges::count(published("10.20.0.1"), published("10.20.0.1")[0]), 128);
+    EXPECT_EQ(metrics[Metric::failover_drain], 2u);
+}
+
+TEST_F(FailoverTest, both_links_cut_is_one_publication_to_the_fallback_and_one_back) {
+    with_internet();
+    both_private();
+    neighbour("inet", "192.0.2.1", mac(0xc1));
+    route("0.0.0.0/0", {{"inet", "192.0.2.1"}});
+    route("10.30.0.0/16", {{"prv-pri", "172.16.0.2"}, {"prv-sec", "172.16.0.6"}});
+    Recorder own;
+    Failover second{world, own, metrics};
+    own.current = second.first().value();
+    const auto destination = [&](std::string_view address) {
+        const auto match = longest_match(own.fib, IpPrefix::host(ip(address)));
+        const Group group = own.current->groups[match->second.index()];
+        return own.current->egresses[own.current->buckets[group.first_bucket]];
+    };
+    second.port_changed(1, false);
+    own.calls.clear();
+    second.port_changed(2, false);
+    EXPECT_EQ(own.calls, std::vector<std::string>{"publish"});
+    EXPECT_EQ(destination("10.30.0.1").tunnel, 2);
+    EXPECT_EQ(destination("13.107.6.1").leg, 5);
+    EXPECT_EQ(destination("10.20.0.1").reason, Drop::tunnel_down);
+    own.calls.clear();
+    second.port_changed(2, true);
+    EXPECT_EQ(own.calls, std::vector<std::string>{"publish"});
+    EXPECT_EQ(destination("10.30.0.1").leg, prv_sec);
+}
+
+// FRR on a longer AS path over one link: a next hop goes, the route stays.
+TEST_F(FailoverTest, a_route_that_loses_one_next_hop_moves_its_flows_alone_and_takes_what_still_comes) {
+    const auto before = published("13.107.6.1"), other = published("20.51.0.1");
+    ASSERT_EQ(other, before) << "one group";
+    withdraw("13.107.6.0/24");
+    route("13.107.6.0/24", {{"msft-sec", "203.0.113.6"}});
+    failover.recompile();
+    EXPECT_LE(std::ranges::count(tables.calls, "publish"), 1) << "none where the neighbour's own group serves";
+    EXPECT_EQ(std::ranges::count(tables.calls, "insert 13.107.6.0/24"), 1);
+    EXPECT_EQ(std::ranges::count(tables.calls, "erase 13.107.6.0/24"), 0) << "never without a route in between";
+    for (const std::uint16_t e : published("13.107.6.1")) {
+        EXPECT_EQ(leg_of(e), msft_sec);
+    }
+    EXPECT_EQ(published("20.51.0.1"), other);
+    EXPECT_TRUE(tables.current->legs[msft_pri].up) << "replies over the drained link are taken";
+    EXPECT_TRUE(tables.current->tunnels[azure_0].up);
+    EXPECT_TRUE(tables.carrier[msft_pri]);
+}
+
 TEST_F(FailoverTest, udp_encapsulation_makes_a_tunnel_smaller) {
     world.sas[azure_1].encapsulation = {to_be16(4500), to_be16(4500)};
     EXPECT_TRUE(failover.sas_changed());
@@ -161,7 +284,7 @@ TEST_F(FailoverTest, is_silent_when_nothing_changed_for_workers) {
 TEST_F(FailoverTest, does_not_start_without_room_for_the_guard_of_an_encrypted_prefix) {
     Recorder small;
     small.full = true;
-    Failover another{world, small};
+    Failover another{world, small, metrics};
     const auto first = another.first();
     ASSERT_FALSE(first);
     EXPECT_TRUE(first.error().what.starts_with("encrypt 10.20.0.0/16: no room")) << first.error().what;

@@ -46,7 +46,8 @@ protected:
         return it == rows.end() ? json{} : *it;
     }
     Discard tables;
-    Failover failover{world, tables};
+    Metrics failover_metrics;
+    Failover failover{world, tables, failover_metrics};
     WorkerCounters worker, punt;
     Metrics metrics;
     StatusSources sources;
@@ -78,7 +79,7 @@ TEST_F(Commands, unknown_words_are_answered_with_the_known_ones) {
               "workers, accounting");
     EXPECT_EQ(run_command({{"command", 7}}, sources, failover)["ok"], false);
     EXPECT_EQ(run_command({{"command", "drain"}, {"link", "west"}}, sources, failover)["error"],
-              "found link 'west', expected primary or secondary");
+              "found link 'west', expected primary, secondary or the name of a tunnel");
 }
 
 TEST_F(Commands, drain_moves_the_buckets_before_it_answers) {
