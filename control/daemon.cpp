@@ -3,6 +3,7 @@
 
 #include "control/daemon_tables.hpp"
 #include "control/log.hpp"
+#include "control/model/steering.hpp"
 #include "dataplane/base/descriptor.hpp"
 
 #include <sys/epoll.h>
@@ -176,7 +177,22 @@ void Daemon::compile_if_due() {
         read_kernel(mirror_->state());
     }
     failover_->recompile();
+    if (const auto steered = steer(); !steered) {
+        spdlog::error("{}", steered.error().what);
+    }
     resolve_neighbours();
+}
+
+// Linux's own addresses may change, and what is steered goes around them.
+Result<void> Daemon::steer() {
+    for (std::uint16_t i = 0; i < ports_.size(); ++i) {
+        if (!world_.config.ports[i].shared.empty()) {
+            if (auto done = dataplane_->steer(i, steering_of(world_, i)); !done) {
+                return done;
+            }
+        }
+    }
+    return {};
 }
 
 void Daemon::tick() {

@@ -62,6 +62,7 @@ private:
     void follow_neighbours(const netlink::KernelState& state, const std::vector<netlink::NeighbourKey>& changed);
     void poll_links();
     void compile_if_due();
+    Result<void> steer();
     void tick();
     void update_metrics();
     void top_up();

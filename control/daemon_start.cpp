@@ -4,6 +4,7 @@
 #include "control/log.hpp"
 #include "control/model/topology.hpp"
 #include "control/rpc/commands.hpp"
+#include "control/shared_ports.hpp"
 #include "crypto/self_test.hpp"
 
 #include <algorithm>
@@ -84,6 +85,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
         auto first = d.failover_->first();
         return first ? d.dataplane_->start(std::move(*first)) : std::unexpected(first.error());
     });
+    then([&] { return d.steer(); });
     if (!done) {
         return std::unexpected(done.error());
     }
@@ -99,6 +101,9 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
 }
 
 Result<void> Daemon::open_dataplane() {
+    if (const auto adopted = adopt_addresses(world_.config); !adopted) {
+        return adopted;
+    }
     auto dataplane = Dataplane::create(options_of(world_.config));
     if (!dataplane) {
         return std::unexpected(dataplane.error());
@@ -108,9 +113,15 @@ Result<void> Daemon::open_dataplane() {
     world_.fib4 = dataplane_->fib4();
     world_.fib6 = dataplane_->fib6();
     for (const PortConfig& port : world_.config.ports) {
-        auto info = dataplane_->add_port({port.name, port.device, port.mtu});
+        auto info = dataplane_->add_port({port.name, port.device, port.mtu, port.shared});
         if (!info) {
             return std::unexpected(info.error());
+        }
+        if (info->blind_to_stripped_tags) {
+            spdlog::warn(
+                "port {}: {} takes VLAN tags off where the XDP program cannot see them; with VLANs on this port, "
+                "turn that off (ethtool -K {} rxvlan off)",
+                port.name, port.shared, port.shared);
         }
         world_.ports.push_back({info->mac, true});
         ports_.push_back(std::move(*info));
@@ -190,6 +201,16 @@ Result<void> Daemon::bring_netdevs_up() {
         return std::unexpected(requests.error());
     }
     requests_.emplace(std::move(*requests));
+    leg_ifindex_.resize(world_.config.legs.size());
+    for (std::size_t i = 0; i < leg_ifindex_.size(); ++i) {
+        if (is_linux_leg(world_.config, world_.config.legs[i])) {
+            const auto ifindex = netlink::Requests::index_of(world_.config.legs[i].netdev);
+            if (!ifindex) {
+                return std::unexpected(ifindex.error());
+            }
+            leg_ifindex_[i] = *ifindex;
+        }
+    }
     for (const NetdevPlan& netdev : netdev_plan(world_.config)) {
         if (const auto done = bring_up(netdev); !done) {
             return done;
@@ -217,7 +238,7 @@ Result<void> Daemon::bring_up(const NetdevPlan& netdev) {
     if (netdev.target.is_tunnel) {
         return {};
     }
-    leg_ifindex_.push_back(*ifindex);
+    leg_ifindex_[netdev.target.index] = *ifindex;
     for (const IpPrefix& address : addresses_of(world_.config.legs[netdev.target.index])) {
         if (const auto added = requests_->add_address(*ifindex, address); !added) {
             return added;
@@ -258,6 +279,7 @@ Result<void> Daemon::open_mirror() {
 Result<void> Daemon::open_socket() {
     status_.ports = ports_;
     status_.port_stats = [this](std::uint16_t port) { return dataplane_->port_stats(port); };
+    status_.steered = [this](std::uint16_t port) { return dataplane_->steered(port); };
     status_.nat = &dataplane_->nat();
     status_.metrics = &metrics_;
     const std::filesystem::path path = std::filesystem::path{kRunDirectory} / (world_.config.name + ".sock");

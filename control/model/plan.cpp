@@ -101,7 +101,7 @@ Plan Planner::run() && {
 
 void Planner::index_kernel() {
     std::unordered_map<std::string, Netdev> by_name;
-    for (const NetdevPlan& netdev : netdev_plan(world_.config)) {
+    for (const NetdevPlan& netdev : all_netdevs(world_.config)) {
         by_name.emplace(netdev.name, netdev.target);
     }
     for (const netlink::LinkEvent& link : world_.kernel.links) {

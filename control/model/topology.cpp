@@ -9,10 +9,11 @@ namespace twinspan {
 
 std::vector<Leg> make_legs(const World& world) {
     std::vector<Leg> legs;
+    std::uint16_t netdev = 0;
     for (const LegConfig& config : world.config.legs) {
         Leg leg;
         leg.port = port_index(world.config, config.port);
-        leg.netdev = static_cast<std::uint16_t>(legs.size());
+        leg.netdev = is_linux_leg(world.config, config) ? kNone : netdev++;
         leg.zone = config.zone;
         leg.link = config.link;
         leg.tag_count = config.tag_count;
@@ -69,7 +70,8 @@ std::vector<NatPool> make_pools(const Config& config) {
 
 std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs) {
     std::vector<Tunnel> tunnels;
-    auto netdev = static_cast<std::uint16_t>(legs.size());
+    auto netdev =
+        static_cast<std::uint16_t>(std::ranges::count_if(legs, [](const Leg& leg) { return leg.netdev != kNone; }));
     for (std::size_t i = 0; i < world.config.tunnels.size(); ++i) {
         const TunnelConfig& config = world.config.tunnels[i];
         Tunnel tunnel;

@@ -4,7 +4,12 @@
 
 namespace twinspan {
 
-std::vector<NetdevPlan> netdev_plan(const Config& config) {
+bool is_linux_leg(const Config& config, const LegConfig& leg) noexcept {
+    const std::uint16_t port = port_index(config, leg.port);
+    return leg.tag_count == 0 && port != kNone && !config.ports[port].shared.empty();
+}
+
+std::vector<NetdevPlan> all_netdevs(const Config& config) {
     std::vector<NetdevPlan> result;
     for (std::size_t i = 0; i < config.legs.size(); ++i) {
         result.push_back({config.legs[i].netdev, {false, static_cast<std::uint16_t>(i)}});
@@ -14,6 +19,14 @@ std::vector<NetdevPlan> netdev_plan(const Config& config) {
             result.push_back({config.tunnels[i].name, {true, static_cast<std::uint16_t>(i)}});
         }
     }
+    return result;
+}
+
+std::vector<NetdevPlan> netdev_plan(const Config& config) {
+    std::vector<NetdevPlan> result = all_netdevs(config);
+    std::erase_if(result, [&](const NetdevPlan& netdev) {
+        return !netdev.target.is_tunnel && is_linux_leg(config, config.legs[netdev.target.index]);
+    });
     return result;
 }
 

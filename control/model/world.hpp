@@ -66,6 +66,10 @@ struct NetdevPlan {
     Netdev target;
 };
 std::vector<NetdevPlan> netdev_plan(const Config& config);
+// The same, and the NICs of shared ports that stand for their untagged leg.
+std::vector<NetdevPlan> all_netdevs(const Config& config);
+// The untagged leg of a shared port: its netdev is the NIC, with Linux's addresses and Linux's own packets.
+bool is_linux_leg(const Config& config, const LegConfig& leg) noexcept;
 
 std::uint16_t port_index(const Config& config, const std::string& name) noexcept;  // kNone: no such port
 

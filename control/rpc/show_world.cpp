@@ -110,6 +110,14 @@ json route_via(const StatusSources& s, RouteResult result) {
     return via;
 }
 
+json steered_json(const SteeringCounters& counters) {
+    json result = json::object();
+    for (std::size_t i = 0; i < kSteeredNames.size(); ++i) {
+        result[std::string{kSteeredNames[i]}] = counters.frames[i];
+    }
+    return result;
+}
+
 }  // namespace
 
 json show_ports(const StatusSources& s) {
@@ -118,8 +126,11 @@ json show_ports(const StatusSources& s) {
     for (std::size_t i = 0; i < world.config.ports.size(); ++i) {
         const PortConfig& port = world.config.ports[i];
         const PortStats stats = s.port_stats ? s.port_stats(static_cast<std::uint16_t>(i)) : PortStats{};
+        const bool is_shared = !port.shared.empty() && s.steered;
         result.push_back({{"name", port.name},
-                          {"device", port.device},
+                          {"device", port.shared.empty() ? json(port.device) : json(nullptr)},
+                          {"shared", or_null(port.shared)},
+                          {"steered", is_shared ? steered_json(s.steered(static_cast<std::uint16_t>(i))) : json{}},
                           {"netdev", or_null(i < s.ports.size() ? s.ports[i].kernel_netdev : "")},
                           {"link", world.ports[i].up ? "up" : "down"},
                           {"mac", mac_text(world.ports[i].mac)},

@@ -21,14 +21,15 @@ struct StatusSources {
     const Failover* failover = nullptr;
     std::vector<PortInfo> ports;  // as Config::ports
     std::function<PortStats(std::uint16_t port)> port_stats;
+    std::function<SteeringCounters(std::uint16_t port)> steered;  // of shared ports
     std::vector<const WorkerCounters*> counters;  // workers, then the punt thread
     const NatTable* nat = nullptr;                // may be null: no sessions
     const Metrics* metrics = nullptr;
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
-// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, metrics, workers or accounting. Unknown: an error
-// that lists them.
+// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, metrics, workers or accounting. Unknown: an
+// error that lists them.
 Result<nlohmann::json> show(const StatusSources& sources, std::string_view what);
 
 // One function each; in show_*.cpp.

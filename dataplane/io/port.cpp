@@ -177,7 +177,7 @@ Result<void> Port::configure(std::uint16_t workers, rte_mempool* buffers) {
                                           std::to_string(tx_queues) + " transmit queues",
                                       -rc));
     }
-    if (auto made = make_queues(tx_queues, buffers); !made) {
+    if (auto made = make_queues(device, tx_queues, buffers); !made) {
         return made;
     }
     // The MTU of a shared NIC is Linux's affair.
@@ -192,9 +192,7 @@ Result<void> Port::configure(std::uint16_t workers, rte_mempool* buffers) {
     return {};
 }
 
-Result<void> Port::make_queues(std::uint16_t tx_queues, rte_mempool* buffers) {
-    rte_eth_dev_info device{};
-    rte_eth_dev_info_get(device_, &device);
+Result<void> Port::make_queues(const rte_eth_dev_info& device, std::uint16_t tx_queues, rte_mempool* buffers) {
     std::uint16_t rx_descriptors = kDescriptors;
     std::uint16_t tx_descriptors = kDescriptors;
     rte_eth_dev_adjust_nb_rx_tx_desc(device_, &rx_descriptors, &tx_descriptors);

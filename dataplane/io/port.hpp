@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+struct rte_eth_dev_info;
 struct rte_mempool;
 
 namespace twinspan {
@@ -41,7 +42,7 @@ private:
     Result<void> prepare_shared();
     Result<void> probe();
     Result<void> configure(std::uint16_t workers, rte_mempool* buffers);
-    Result<void> make_queues(std::uint16_t tx_queues, rte_mempool* buffers);
+    Result<void> make_queues(const rte_eth_dev_info& device, std::uint16_t tx_queues, rte_mempool* buffers);
     Error failed(const std::string& what, int code) const;
 
     PortSpec spec_;
