@@ -66,7 +66,7 @@ struct TunnelBgp {
     std::uint32_t keepalive_s = 60;  // Azure's gateway has these two fixed, and does not negotiate
     std::uint32_t hold_s = 180;
     std::uint32_t max_prefixes = 4000;
-    std::uint32_t local_preference = 100;
+    std::uint32_t local_preference = 0;  // 0 in the file's place: 100, or 50 for a tunnel that is a fallback
     std::uint32_t prepend = 0;
 };
 

@@ -146,6 +146,22 @@ void check_fallback(Diagnostics& diagnostics, Draft& draft) {
     }
 }
 
+// A tunnel that only stands in must not win against the peering while that one is there.
+void complete_preferences(Config& config) {
+    for (const FallbackConfig& fallback : config.fallback) {
+        for (const std::size_t index : fallback.tunnels) {
+            if (auto& bgp = config.tunnels[index].bgp; bgp && bgp->local_preference == 0) {
+                bgp->local_preference = 50;
+            }
+        }
+    }
+    for (TunnelConfig& tunnel : config.tunnels) {
+        if (tunnel.bgp && tunnel.bgp->local_preference == 0) {
+            tunnel.bgp->local_preference = 100;
+        }
+    }
+}
+
 void check_tunnel_address(Diagnostics& diagnostics, const Draft& draft, std::size_t index,
                           std::map<be32, SourcePosition>& seen) {
     const TunnelConfig& tunnel = draft.config.tunnels[index];
@@ -198,6 +214,7 @@ void check_routing(Diagnostics& diagnostics, Draft& draft) {
     }
     check_leg_sessions(diagnostics, draft);
     check_fallback(diagnostics, draft);
+    complete_preferences(draft.config);
     std::map<be32, SourcePosition> seen;
     for (std::size_t i = 0; i < draft.config.tunnels.size(); ++i) {
         const TunnelConfig& tunnel = draft.config.tunnels[i];

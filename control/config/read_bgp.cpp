@@ -274,7 +274,7 @@ void read_tunnel_bgp(Diagnostics& diagnostics, const YAML::Node& node, TunnelCon
     }
     read_timers(diagnostics, map, bgp.keepalive_s, bgp.hold_s);
     read_prefix_limit(diagnostics, map, bgp.max_prefixes, bgp.max_prefixes, "a tunnel");
-    map.read_unsigned("local-preference", bgp.local_preference, 0, std::numeric_limits<std::uint32_t>::max());
+    map.read_unsigned("local-preference", bgp.local_preference, 1, std::numeric_limits<std::uint32_t>::max());
     read_prepend(diagnostics, map, bgp.prepend, draft, false);
     tunnel.bgp = bgp;
 }

@@ -65,6 +65,40 @@ std::string placeholder(std::size_t index, std::size_t length) {
 
 }  // namespace
 
+std::expected<SecretBytes, std::string> read_secret_file(const std::filesystem::path& path, const std::string& kind) {
+    // O_NONBLOCK: a FIFO in the file's place must not stop the daemon.
+    const Descriptor file{open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+    if (file.get() < 0) {
+        return std::unexpected(errno == ELOOP ? std::string{"found a symbolic link, expected the file itself"}
+                                              : std::string{"found no readable file ("} + std::strerror(errno) +
+                                                    "), expected " + kind);
+    }
+    struct stat info{};
+    if (fstat(file.get(), &info) != 0) {
+        return std::unexpected(std::string{"cannot examine the file ("} + std::strerror(errno) +
+                               "), expected " + kind);
+    }
+    if (std::string wrong = what_is_wrong(info); !wrong.empty()) {
+        return std::unexpected(std::move(wrong));
+    }
+    SecretBytes buffer{static_cast<std::size_t>(info.st_size)};
+    const ssize_t length = read_all(file.get(), buffer);
+    if (length != info.st_size) {
+        return std::unexpected(
+            length < 0 ? std::string{"cannot read the file ("} + std::strerror(errno) + "), expected " + kind
+                       : std::string{"the file changed while it was read, expected it to stay as it is"});
+    }
+    return buffer;
+}
+
+std::expected<SecretText, std::string> SecretText::read(const std::filesystem::path& path) {
+    const auto content = read_secret_file(path, "an SA file");
+    if (!content) {
+        return std::unexpected(content.error());
+    }
+    return SecretText{*content};
+}
+
 SecretText::SecretText(const SecretBytes& content) {
     const auto all = content.span();
     for (std::size_t at = 0; at < all.size();) {
@@ -79,32 +113,6 @@ SecretText::SecretText(const SecretBytes& content) {
         }
         at += word.size();
     }
-}
-
-std::expected<SecretText, std::string> SecretText::read(const std::filesystem::path& path) {
-    // O_NONBLOCK: a FIFO in the file's place must not stop the daemon.
-    const Descriptor file{open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
-    if (file.get() < 0) {
-        return std::unexpected(errno == ELOOP ? std::string{"found a symbolic link, expected the file itself"}
-                                              : std::string{"found no readable file ("} + std::strerror(errno) +
-                                                    "), expected an SA file");
-    }
-    struct stat info{};
-    if (fstat(file.get(), &info) != 0) {
-        return std::unexpected(std::string{"cannot examine the file ("} + std::strerror(errno) +
-                               "), expected an SA file");
-    }
-    if (std::string wrong = what_is_wrong(info); !wrong.empty()) {
-        return std::unexpected(std::move(wrong));
-    }
-    SecretBytes buffer{static_cast<std::size_t>(info.st_size)};
-    const ssize_t length = read_all(file.get(), buffer);
-    if (length != info.st_size) {
-        return std::unexpected(
-            length < 0 ? std::string{"cannot read the file ("} + std::strerror(errno) + "), expected an SA file"
-                       : std::string{"the file changed while it was read, expected it to stay as it is"});
-    }
-    return SecretText{buffer};
 }
 
 std::optional<SecretBytes> SecretText::bytes_of(std::string_view placeholder) const {

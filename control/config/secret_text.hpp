@@ -12,6 +12,10 @@
 
 namespace twinspan {
 
+// Opens a file, checks owner and mode of what was opened, and reads it whole. The error says what to do; `kind` is what
+// the file should be, "an SA file".
+std::expected<SecretBytes, std::string> read_secret_file(const std::filesystem::path& path, const std::string& kind);
+
 // yaml-cpp copies what it parses and wipes nothing. So every run of 16 letters and digits or more, which is what a key
 // looks like, is lifted out into secret memory, and a placeholder of the same length stands in its place: positions
 // stay true.

@@ -1,6 +1,7 @@
 #include "control/ctl/cli.hpp"
 
 #include "control/ctl/client.hpp"
+#include "control/ctl/files_commands.hpp"
 #include "control/ctl/table.hpp"
 #include "control/ctl/views.hpp"
 
@@ -20,6 +21,9 @@ struct Request {
     std::string what;
     std::string link;
     bool as_json = false;
+    std::string config_file;
+    std::string folder;
+    std::string out;
 };
 
 Result<json> ask(const Terminal& terminal, const Request& request, const json& command) {
@@ -66,6 +70,26 @@ int version(const Terminal& terminal, const Request& request) {
     return kDone;
 }
 
+CLI::App* add_render(CLI::App& app, Request& request) {
+    auto* render = app.add_subcommand("render", "Write the configuration of a daemon beside us, from ours");
+    render->add_option("what", request.what, "frr, strongswan or systemd")
+        ->required()
+        ->check(CLI::IsMember{std::vector<std::string>{"frr", "strongswan", "systemd"}});
+    render->add_option("--config", request.config_file, "Our configuration file")->required();
+    render->add_option("--out", request.out, "The folder to write to")->required();
+    return render;
+}
+
+CLI::App* add_import(CLI::App& app, Request& request) {
+    auto* import = app.add_subcommand("import", "Write a starting configuration from what another system knows");
+    import->add_option("source", request.what, "azure: ARM template and parameter files")
+        ->required()
+        ->check(CLI::IsMember{std::vector<std::string>{"azure"}});
+    import->add_option("folder", request.folder, "Where the files are")->required();
+    import->add_option("--out", request.out, "The file to write (default: print it)");
+    return import;
+}
+
 }  // namespace
 
 int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
@@ -86,6 +110,8 @@ int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
     auto* undrain = app.add_subcommand("undrain", "Use a link or tunnel again");
     undrain->add_option("link", request.link, "primary, secondary or the name of a tunnel")->required();
     auto* version_command = app.add_subcommand("version", "Print the versions of this program and of the daemon");
+    auto* render_command = add_render(app, request);
+    auto* import_command = add_import(app, request);
 
     try {
         app.parse(std::vector<std::string>{arguments.rbegin(), arguments.rend()});
@@ -95,6 +121,12 @@ int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
     request.name = name_option->count() != 0 ? std::optional{name} : std::nullopt;
     if (show_command->parsed()) {
         return show(terminal, request);
+    }
+    if (render_command->parsed()) {
+        return render_files(terminal, request.what, request.config_file, request.out);
+    }
+    if (import_command->parsed()) {
+        return import_azure(terminal, request.folder, request.out);
     }
     if (version_command->parsed()) {
         return version(terminal, request);

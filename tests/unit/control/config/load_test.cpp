@@ -241,6 +241,8 @@ TEST(LoadConfig, CompletesWhatOneFileLeavesOut) {
     EXPECT_EQ(tunnel.keepalive_s, 60u);
     EXPECT_EQ(tunnel.hold_s, 180u);
     EXPECT_EQ(tunnel.max_prefixes, 4000u);
+    EXPECT_EQ(tunnel.local_preference, 100u);
+    EXPECT_EQ(config.tunnels.at(2).bgp.value().local_preference, 50u) << "a fallback";
 }
 
 TEST(LoadConfig, SaysWhyAFileCannotBeRead) {

@@ -58,7 +58,7 @@ const Row kRows[] = {
      "f:11:6: found no key 'asn', expected an autonomous system number "
      "from 1 to 4294967294"},
     {"announces_what_is_behind_a_tunnel", "10.10.0.0/16, ", "10.20.1.0/24, ",
-     "f:11:31: found 10.20.1.0/24, expected a prefix of this side: 10.20.0.0/16 is behind a tunnel (encrypt, line 63)"},
+     "f:11:31: found 10.20.1.0/24, expected a prefix of this side: 10.20.0.0/16 is behind a tunnel (encrypt, line 65)"},
     {"announces_twice", "10.10.0.0/16, ", "10.10.0.0/16, 10.10.0.0/16, ",
      "f:11:45: found 10.10.0.0/16 again, expected it once (first at line 11)"},
     {"bgp_on_lan", "  lan:\n    legs:", "  lan:\n    bgp: { bfd: false }\n    legs:",
@@ -125,9 +125,9 @@ const Row kRows[] = {
      "f:48:10: found no key 'psk-file', expected the path of a file with the pre-shared key, or 'certificate', 'key' "
      "and 'ca'"},
     {"certificate_without_key", "key: nva.key, ", "",
-     "f:62:10: found no key 'key', expected the path of a file with the private key of our certificate"},
+     "f:64:10: found no key 'key', expected the path of a file with the private key of our certificate"},
     {"identity_with_quotes", "local-id: nva.example.com", "local-id: 'a\"b'",
-     "f:62:73: found 'a\"b', expected an identity without quotes, like gw.example.com or 203.0.113.1"},
+     "f:64:73: found 'a\"b', expected an identity without quotes, like gw.example.com or 203.0.113.1"},
     {"broken_cipher", "{ psk-file: azure.psk }", "{ psk-file: azure.psk, esp-proposals: [3des-sha1] }",
      "f:48:49: found '3des-sha1', expected neither DES, 3DES, MD5, Blowfish, NULL nor modp768: they protect nothing"},
     {"proposal_with_a_brace", "{ psk-file: azure.psk }", "{ psk-file: azure.psk, proposals: [\"aes256}\"] }",
