@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from . import routing
+
 SUITE = "aes-256-gcm"
 KEY_AND_SALT_BYTES = 32 + 4
 PASSWORD_FILE = "msee.md5"
@@ -26,21 +28,28 @@ ports:
   primary:   {{ device: "{primary}" }}
   secondary: {{ device: "{secondary}" }}
   internet:  {{ device: "{internet}" }}
+bgp: {{ asn: 65010, router-id: 10.10.0.1, announce: [10.10.0.0/16] }}
 circuit: {{ name: lab-circuit, bandwidth: 10Gbps, primary: primary, secondary: secondary }}
 peerings:
   lan:
     legs:
       - {{ port: lan, addresses: [10.10.0.1/24, "fd10:10::1/64"] }}
   private:
+    fallback: [inet-0]
+    bgp: {{ password-file: msee.md5, communities: ["12076:50026"] }}
     legs:
       - {{ link: primary,   vlan: 100, addresses: [172.16.0.1/30] }}
       - {{ link: secondary, vlan: 100, addresses: [172.16.0.5/30] }}
   public:
+    fallback: internet
+    bgp: {{}}
     legs:
       - {{ link: primary,   vlan: 200, addresses: [192.0.2.1/30] }}
       - {{ link: secondary, vlan: 200, addresses: [192.0.2.5/30] }}
     nat: {{ pool: [198.51.100.16/30] }}
   microsoft:
+    fallback: internet
+    bgp: {{ password-file: msee.md5, communities: ["12076:51004"] }}
     legs:
       - {{ link: primary,   vlan: 300, addresses: [203.0.113.1/30] }}
       - {{ link: secondary, vlan: 300, addresses: [203.0.113.5/30] }}
@@ -105,9 +114,9 @@ def _write_sas(directory: Path) -> None:
             suite=SUITE, outbound=in_spi, outbound_key=in_key, inbound=out_spi, inbound_key=out_key))
 
 
-def _tunnel(name: str, if_id: int, link: str | None, local: str, remote: str, directory: Path) -> str:
+def _tunnel(name: str, if_id: int, link: str | None, local: str, remote: str, inside: str, bgp: str, directory: Path) -> str:
     on_link = f"link: {link}, " if link else ""
-    return (f"  {name}: {{ if-id: {if_id}, {on_link}local: {local}, remote: {remote}, mtu: 1500, "
+    return (f"  {name}: {{ if-id: {if_id}, {on_link}local: {local}, remote: {remote}, mtu: 1500, address: {inside}/30, {bgp}"
             f"sa-file: {directory / name}.sa.yaml }}")
 
 
@@ -119,8 +128,10 @@ def render(directory: Path) -> None:
         (directory / f"{name}-state").mkdir(mode=0o700)
     on_site, in_azure = [], []
     for number, (site, azure, link, ours, theirs, _, _) in enumerate(TUNNELS, start=1):
-        on_site.append(_tunnel(site, number, link, ours, theirs, directory))
-        in_azure.append(_tunnel(azure, number, None, theirs, ours, directory))
+        here, there = routing.TUNNEL_ADDRESSES[site]
+        bgp = f"bgp: {{ peer: {there}, peer-asn: {routing.AZGW_ASN}, keepalive: 3s, hold: 10s }}, "
+        on_site.append(_tunnel(site, number, link, ours, theirs, here, bgp, directory))
+        in_azure.append(_tunnel(azure, number, None, theirs, ours, there, "", directory))
     (directory / "nva.yaml").write_text(NVA.format(
         lan=_device(0, "lan0"), primary=_device(1, "pri0"), secondary=_device(2, "sec0"), internet=_device(3, "net0"),
         tunnels="\n".join(on_site), state=directory / "nva-state"))

@@ -101,11 +101,9 @@ def _start_twinspands(binary: Path) -> None:
 
 
 def _tunnel_addresses(daemon: topo.Twinspand) -> list[str]:
-    lines = []
-    for site, azure, ours, theirs in routing.TUNNEL_ADDRESSES:
-        name, address = (site, ours) if daemon is topo.NVA else (azure, theirs)
-        lines.append(f"address add {address}/30 dev {name}")
-    return lines
+    ours = [(site, azure, *routing.TUNNEL_ADDRESSES[site]) for site, azure, *_ in config.TUNNELS]
+    return [f"address replace {here if daemon is topo.NVA else there}/30 dev {site if daemon is topo.NVA else azure}"
+            for site, azure, here, there in ours]
 
 
 def execute(host: str, command: list[str]) -> int:

@@ -6,13 +6,14 @@ import time
 from . import netns
 from . import topology as topo
 
-MSEE_ASN, SITE_ASN, AZURE_ASN = 12076, 65010, 65515
-# tunnel on premises, in Azure, our address and theirs inside; the last one goes over the internet
-TUNNEL_ADDRESSES = (
-    ("azure-0", "onprem-0", "169.254.21.1", "169.254.21.2"),
-    ("azure-1", "onprem-1", "169.254.22.1", "169.254.22.2"),
-    ("inet-0", "onprem-2", "169.254.23.1", "169.254.23.2"),
-)
+# azgw is an appliance in Azure, not Azure's own gateway, whose ASN means timers of 60 and 180 s.
+MSEE_ASN, SITE_ASN, AZURE_ASN, AZGW_ASN = 12076, 65010, 65515, 65020
+# tunnel on premises -> addresses inside, ours and theirs; the last one goes over the internet
+TUNNEL_ADDRESSES = {
+    "azure-0": ("169.254.21.1", "169.254.21.2"),
+    "azure-1": ("169.254.22.1", "169.254.22.2"),
+    "inet-0": ("169.254.23.1", "169.254.23.2"),
+}
 # What Microsoft tags its prefixes with: services of a region, storage of a region, virtual networks of a region.
 MICROSOFT_COMMUNITY, STORAGE_COMMUNITY, PRIVATE_COMMUNITY = "12076:51004", "12076:52004", "12076:50026"
 BFD = """\
@@ -211,9 +212,9 @@ def azgw() -> str:
     """Azure's end of the tunnels. The spoke is offered through the internet tunnel alone."""
     neighbors = []
     family4 = [f"network {topo.VNET_PREFIXES[0]}", "neighbor 10.30.255.2 activate", "neighbor 10.30.255.2 next-hop-self"]
-    for _, tunnel, ours, _ in TUNNEL_ADDRESSES:
-        name = "internet" if tunnel == "onprem-2" else "circuit"
-        neighbors += _neighbor(ours, SITE_ASN, tunnel)
+    for tunnel, (ours, _) in TUNNEL_ADDRESSES.items():
+        name = "internet" if tunnel == "inet-0" else "circuit"
+        neighbors += _neighbor(ours, SITE_ASN, f"the other end of {tunnel}", f"local-as {AZGW_ASN} no-prepend replace-as")
         family4 += _policies(ours, f"{name}-in", f"{name}-out")
     neighbors += _neighbor("10.30.255.2", AZURE_ASN, "spoke")
     return (HEAD.format(host="azgw", bfd=BFD)
@@ -244,9 +245,9 @@ def nva(password: str) -> str:
             family4 += _policies(address, f"{peering}-in", f"{peering}-out")
             family4.append(f"neighbor {address} maximum-prefix {limit}")
             neighbors.append(f"neighbor {address} timers 10 30")
-    for tunnel, _, _, theirs in TUNNEL_ADDRESSES:
+    for tunnel, (_, theirs) in TUNNEL_ADDRESSES.items():
         name = "internet" if tunnel == "inet-0" else "circuit"
-        neighbors += _neighbor(theirs, AZURE_ASN, tunnel, "timers 10 30")
+        neighbors += _neighbor(theirs, AZGW_ASN, tunnel, "timers 3 10")
         family4 += _policies(theirs, f"{name}-in", "site-out")
     return (HEAD.format(host="nva", bfd=BFD)
             + _router(SITE_ASN, "10.10.0.1", neighbors, _family("ipv4 unicast", family4)) + f"""\
