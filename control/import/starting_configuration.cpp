@@ -173,7 +173,8 @@ private:
                 ours = InterfaceAddress4{to_be32(subnet->address.host() + 1), subnet->length};
             }
         }
-        const auto vlan = known != nullptr ? known->vlan : std::nullopt;
+        static const std::optional<std::uint16_t> kNone;
+        const auto& vlan = known != nullptr ? known->vlan : kNone;
         text.line("- { link: ", to_string(link), ", vlan: ",
                   or_unknown(vlan, where + "-vlan",
                              path + "the VLAN of " + to_string(zone) + " peering on the " + to_string(link) + " link"),
