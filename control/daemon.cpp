@@ -22,8 +22,9 @@ namespace twinspan {
 namespace {
 
 constexpr std::chrono::milliseconds kTick{10};  // also the longest that a change of routes waits
-constexpr std::uint64_t kTopUpTicks = 10;  // 100 ms
+constexpr std::uint64_t kSaTicks = 5;  // 50 ms, as SaStore::tick() wants
 constexpr std::uint64_t kResolveTicks = 100;  // 1 s, as Linux repeats its own requests
+constexpr std::uint64_t kAuditTicks = 6000;  // 60 s: the mirror against the kernel
 constexpr std::uint64_t kRefreshTicks = 3000;  // 30 s, as Linux' base_reachable_time
 
 int make_timer() {
@@ -53,7 +54,11 @@ Result<void> Daemon::run() {
     const Descriptor epoll{::epoll_create1(EPOLL_CLOEXEC)};
     const Descriptor timer{make_timer()};
     const Descriptor signals{make_signals()};
-    for (const int fd : {timer.get(), signals.get(), mirror_->fd(), rpc_->fd()}) {
+    const int xfrm_fd = xfrm_ ? xfrm_->fd() : -1;
+    for (const int fd : {timer.get(), signals.get(), mirror_->fd(), rpc_->fd(), xfrm_fd}) {
+        if (fd < 0) {
+            continue;
+        }
         epoll_event event{};
         event.events = EPOLLIN;
         event.data.fd = fd;
@@ -74,6 +79,10 @@ Result<void> Daemon::run() {
                 if (const auto done = mirror_->on_readable(); !done) {
                     return done;
                 }
+            } else if (fd == xfrm_fd) {
+                if (const auto done = xfrm_->on_readable(); !done) {
+                    return done;
+                }
             } else if (fd == rpc_->fd()) {
                 rpc_->on_readable();
             } else if (read_number(timer.get()) != 0) {
@@ -84,7 +93,12 @@ Result<void> Daemon::run() {
 }
 
 void Daemon::on_changes(const netlink::KernelState& state, const netlink::Changes& changes) {
-    stale_ = view_stale_ = true;
+    const bool view = !changes.links.empty() || !changes.addresses.empty() || !changes.neighbours.empty();
+    stale_ |= view;
+    view_stale_ |= view;
+    if (running_) {
+        feed_.add(changes.prefixes, mirror_->batch_began());
+    }
     if (running_ && !changes.neighbours.empty()) {
         follow_neighbours(state, changes.neighbours);
     }
@@ -144,29 +158,6 @@ void Daemon::poll_links() {
     }
 }
 
-void Daemon::read_kernel(const netlink::KernelState& state) {
-    KernelView view;
-    state.for_each_link([&](const netlink::LinkEvent& link) { view.links.push_back(link); });
-    state.for_each_address([&](const netlink::AddressEvent& address) { view.addresses.push_back(address); });
-    state.for_each_neighbour([&](const netlink::NeighbourEvent& neighbour) { view.neighbours.push_back(neighbour); });
-    const auto usable = [&](const netlink::NextHop& hop) { return state.link_usable(hop.ifindex); };
-    state.for_each_prefix([&](const IpPrefix& prefix) {
-        auto best = state.best_route(prefix, usable);
-        if (best && best->table == netlink::kTableMain) {
-            netlink::RouteEvent route;
-            route.prefix = prefix;
-            route.metric = best->metric;
-            route.type = best->type;
-            route.protocol = best->protocol;
-            route.nexthops = std::move(best->nexthops);
-            view.routes.push_back(std::move(route));
-        }
-    });
-    // The mirror keeps routes in no order; group numbers should not depend on it.
-    std::ranges::sort(view.routes, {}, &netlink::RouteEvent::prefix);
-    world_.kernel = std::move(view);
-}
-
 void Daemon::compile_if_due() {
     if (!stale_) {
         return;
@@ -174,9 +165,9 @@ void Daemon::compile_if_due() {
     stale_ = false;
     if (view_stale_) {
         view_stale_ = false;
-        read_kernel(mirror_->state());
+        world_.kernel = read_kernel(mirror_->state());
     }
-    failover_->recompile();
+    failover_->refresh();
     if (const auto steered = steer(); !steered) {
         spdlog::error("{}", steered.error().what);
     }
@@ -195,14 +186,35 @@ Result<void> Daemon::steer() {
     return {};
 }
 
+// Some thousand prefixes at most, however many there are.
+void Daemon::follow_routes() {
+    const std::uint64_t before = failover_->publications();
+    if (feed_.step(*failover_) && failover_->publications() != before) {
+        resolve_neighbours();
+    }
+}
+
+void Daemon::on_audit(const netlink::AuditReport& report) {
+    last_audit_ = std::chrono::steady_clock::now();
+    if (report.difference != 0) {
+        spdlog::warn("audit: {} prefixes were not as the kernel has them, {} one of them; they are now",
+                     report.difference, report.example->text());
+    }
+    spdlog::debug("audit: {} routes compared in {} ms", report.routes, report.took.count());
+}
+
 void Daemon::tick() {
     ++ticks_;
     poll_links();
     compile_if_due();
+    follow_routes();
     dataplane_->reclaim();
     update_metrics();
-    if (ticks_ % kTopUpTicks == 0) {
-        top_up();
+    if (ticks_ % kSaTicks == 0) {
+        tick_sas();
+    }
+    if (ticks_ % kAuditTicks == 0 && !mirror_->auditing()) {
+        mirror_->request_audit();
     }
     if (ticks_ % kResolveTicks == 0) {
         resolve_neighbours();
@@ -220,16 +232,38 @@ void Daemon::update_metrics() {
     metrics_.set(Metric::mirror_interruptions, mirror.interruptions);
     metrics_.set(Metric::mirror_resyncs, mirror.resyncs);
     metrics_.set(Metric::mirror_routes_ignored, mirror.routes_ignored);
-    metrics_.set(
-        Metric::mirror_lag_us,
-        static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(mirror.last_lag).count()));
+    metrics_.set(Metric::mirror_truncated, mirror.truncated);
+    metrics_.set(Metric::mirror_retries, mirror.retries);
+    metrics_.set(Metric::mirror_routes, mirror_->state().routes().size());
+    metrics_.set(Metric::mirror_audits, mirror.audits);
+    metrics_.set(Metric::mirror_audit_difference, mirror.audit_difference);
+    const auto audit_age = std::chrono::steady_clock::now() - last_audit_;
+    metrics_.set(Metric::mirror_audit_age_seconds,
+                 mirror.audits == 0 ? 0
+                                    : static_cast<std::uint64_t>(
+                                          std::chrono::duration_cast<std::chrono::seconds>(audit_age).count()));
+    metrics_.set(Metric::mirror_lag_us, static_cast<std::uint64_t>(feed_.last_lag().count()));
+    metrics_.set(Metric::mirror_lag_median_us, static_cast<std::uint64_t>(feed_.median_lag().count()));
+    metrics_.set(Metric::mirror_waiting, feed_.waiting());
+    metrics_.set(Metric::routes_refused, failover_->current_plan().refused.size());
+    metrics_.set(Metric::routes_without_room, failover_->routes_without_room());
+    if (xfrm_) {
+        const netlink::XfrmMetrics& xfrm = xfrm_->metrics();
+        metrics_.set(Metric::xfrm_messages, xfrm.messages);
+        metrics_.set(Metric::xfrm_errors, xfrm.errors);
+        metrics_.set(Metric::xfrm_truncated, xfrm.truncated);
+        metrics_.set(Metric::xfrm_overruns, xfrm.overruns);
+        metrics_.set(Metric::xfrm_resyncs, xfrm.resyncs);
+    }
 }
 
-void Daemon::top_up() {
-    for (std::size_t i = 0; i < sas_.size(); ++i) {
-        if (const auto done = sas_[i].reservation.top_up(*sas_[i].out); !done) {
-            spdlog::error("tunnel {}: {}", world_.config.tunnels[i].name, done.error());
+void Daemon::tick_sas() {
+    sas_->tick();
+    if (xfrm_) {
+        if (sas_->wants_resync()) {
+            xfrm_->request_resync();
         }
+        xfrm_->tick();
     }
 }
 

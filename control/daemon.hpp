@@ -4,13 +4,14 @@
 #include "control/config/config.hpp"
 #include "control/config/sa_file.hpp"
 #include "control/failover.hpp"
+#include "control/kernel_routes.hpp"
 #include "control/metrics.hpp"
 #include "control/netlink/mirror.hpp"
 #include "control/netlink/requests.hpp"
+#include "control/netlink/xfrm_mirror.hpp"
 #include "control/rpc/server.hpp"
 #include "control/rpc/status.hpp"
-#include "crypto/sa.hpp"
-#include "crypto/sequence_reservation.hpp"
+#include "control/sa/sa_store.hpp"
 #include "dataplane/dataplane.hpp"
 
 #include <chrono>
@@ -37,11 +38,6 @@ public:
     Result<void> run();
 
 private:
-    struct StaticSa {
-        SequenceReservation reservation;
-        std::unique_ptr<OutboundSa> out;
-        std::unique_ptr<InboundSa> in;
-    };
     class DataplaneTables;
     // Who says whether a port's link is up. A netdev that Linux has taken away takes the driver's socket with it.
     enum class LinkSource : std::uint8_t { device, kernel, gone };
@@ -50,22 +46,23 @@ private:
     Result<void> open_dataplane();
     Result<void> open_netdevs();
     Result<void> open_sas(const std::vector<SaFile>& files);
-    Result<void> open_sa(const Engine& engine, const TunnelConfig& tunnel, const SaFile& file);
+    Result<void> open_xfrm();
     Result<void> bring_netdevs_up();
     Result<void> bring_up(const NetdevPlan& netdev);
     Result<void> open_mirror();
     Result<void> open_socket();
 
     void on_changes(const netlink::KernelState& state, const netlink::Changes& changes);
-    void read_kernel(const netlink::KernelState& state);
+    void on_audit(const netlink::AuditReport& report);
     void follow_kernel_links(const netlink::KernelState& state);
     void follow_neighbours(const netlink::KernelState& state, const std::vector<netlink::NeighbourKey>& changed);
     void poll_links();
     void compile_if_due();
+    void follow_routes();
     Result<void> steer();
     void tick();
     void update_metrics();
-    void top_up();
+    void tick_sas();
     void resolve_neighbours();
     void refresh_neighbours();
     void resolve(std::uint16_t leg, const IpAddress& address);
@@ -73,7 +70,8 @@ private:
     // What workers use is declared before the data plane, and so outlives it.
     World world_;
     Metrics metrics_;
-    std::vector<StaticSa> sas_;  // by tunnel
+    std::unique_ptr<SaStore> sas_;
+    std::unique_ptr<netlink::XfrmMirror> xfrm_;  // null where no tunnel has IKE
     std::unique_ptr<Dataplane> dataplane_;
     std::unique_ptr<DataplaneTables> tables_;
     std::unique_ptr<Failover> failover_;
@@ -82,6 +80,9 @@ private:
     std::vector<netlink::IfIndex> leg_ifindex_;
     std::optional<netlink::Requests> requests_;
     std::unique_ptr<netlink::Mirror> mirror_;
+    std::unique_ptr<KernelRoutes> routes_;
+    RouteFeed feed_;
+    std::chrono::steady_clock::time_point last_audit_{};
     StatusSources status_;
     std::unique_ptr<RpcServer> rpc_;
     bool running_ = false;   // the workers are

@@ -3,6 +3,7 @@
 #include "control/daemon_tables.hpp"
 #include "control/log.hpp"
 #include "control/model/topology.hpp"
+#include "control/netlink/xfrm_requests.hpp"
 #include "control/rpc/commands.hpp"
 #include "control/shared_ports.hpp"
 #include "crypto/self_test.hpp"
@@ -55,12 +56,11 @@ Daemon::Daemon(Config config) {
 Daemon::~Daemon() {
     rpc_.reset();
     mirror_.reset();
+    xfrm_.reset();
     failover_.reset();
     dataplane_.reset();  // the workers end here: nobody uses an SA any more
-    for (StaticSa& sa : sas_) {
-        if (const auto done = sa.reservation.give_back(*sa.out); !done) {
-            spdlog::warn("{}: {}", sa.reservation.file().string(), done.error());
-        }
+    if (sas_) {
+        sas_->close();
     }
 }
 
@@ -90,7 +90,10 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
         return std::unexpected(done.error());
     }
     d.running_ = true;
+    d.sas_->set_workers({[failover = d.failover_.get()] { failover->sas_changed(); },
+                         [dataplane = d.dataplane_.get()] { dataplane->synchronize(); }});
     d.status_.failover = d.failover_.get();
+    d.status_.sas = d.sas_.get();
     d.status_.counters = d.dataplane_->counters();
     d.failover_->announce();
     d.resolve_neighbours();
@@ -138,41 +141,31 @@ Result<void> Daemon::open_sas(const std::vector<SaFile>& files) {
         return with("cipher self-test", passed.error());
     }
     spdlog::info("ciphers: IPsec-MB, {}", engine->architecture());
-    if (files.empty()) {
-        return {};
-    }
-    std::error_code error;
-    if (std::filesystem::create_directories(world_.config.state_dir, error)) {  // one that was there keeps its mode
-        std::filesystem::permissions(world_.config.state_dir, std::filesystem::perms::owner_all, error);
-    }
-    if (error) {
-        return with("state-dir " + world_.config.state_dir.string(), error.message());
-    }
-    for (std::size_t i = 0; i < files.size(); ++i) {
-        if (const auto opened = open_sa(*engine, world_.config.tunnels[i], files[i]); !opened) {
-            return opened;
+    std::unique_ptr<netlink::XfrmKernel> kernel;
+    const bool has_ike =
+        std::ranges::any_of(world_.config.tunnels, [](const TunnelConfig& tunnel) { return tunnel.ike.has_value(); });
+    if (has_ike) {
+        auto requests = netlink::XfrmRequests::open();
+        if (!requests) {
+            return std::unexpected(requests.error());
         }
+        kernel = std::make_unique<netlink::XfrmRequests>(std::move(*requests));
     }
-    return {};
+    sas_ = std::make_unique<SaStore>(std::move(*engine), world_, metrics_, std::move(kernel));
+    if (auto opened = sas_->open_static(files); !opened) {
+        return opened;
+    }
+    return has_ike ? open_xfrm() : Result<void>{};
 }
 
-Result<void> Daemon::open_sa(const Engine& engine, const TunnelConfig& tunnel, const SaFile& file) {
-    const std::string what = "tunnel " + tunnel.name;
-    auto reservation =
-        SequenceReservation::open(world_.config.state_dir, file.outbound.spi, fingerprint(engine, file.outbound));
-    if (!reservation) {
-        return with(what, reservation.error());
+Result<void> Daemon::open_xfrm() {
+    auto mirror =
+        netlink::XfrmMirror::open(*sas_, [](std::string_view what) { spdlog::warn("SA mirror: {}", what); });
+    if (!mirror) {
+        return std::unexpected(mirror.error());
     }
-    auto out = OutboundSa::create(engine, file.outbound, reservation->first());
-    auto in = InboundSa::create(engine, file.inbound, file.replay_window_bits);
-    if (!out || !in) {
-        return with(what, !out ? out.error() : in.error());
-    }
-    if (const auto covered = reservation->top_up(**out); !covered) {
-        return with(what, covered.error());
-    }
-    world_.sas[sas_.size()] = {out->get(), {{file.inbound.spi, in->get()}}, file.encapsulation()};
-    sas_.push_back({std::move(*reservation), std::move(*out), std::move(*in)});
+    xfrm_ = std::move(*mirror);
+    xfrm_->resync();  // a failure is named there, and tried again while the daemon runs
     return {};
 }
 
@@ -236,7 +229,9 @@ Result<void> Daemon::bring_up(const NetdevPlan& netdev) {
         return up;
     }
     if (netdev.target.is_tunnel) {
-        return {};
+        const auto& address = world_.config.tunnels[netdev.target.index].address;
+        return address ? requests_->add_address(*ifindex, {IpAddress::from(address->address), address->length})
+                       : Result<void>{};
     }
     leg_ifindex_[netdev.target.index] = *ifindex;
     for (const IpPrefix& address : addresses_of(world_.config.legs[netdev.target.index])) {
@@ -253,6 +248,7 @@ Result<void> Daemon::open_mirror() {
         on_changes(state, changes);
     };
     callbacks.on_problem = [](std::string_view what) { spdlog::warn("mirror: {}", what); };
+    callbacks.on_audit = [this](const netlink::AuditReport& report) { on_audit(report); };
     auto mirror = netlink::Mirror::open({}, std::move(callbacks));
     if (!mirror) {
         return std::unexpected(mirror.error());
@@ -271,7 +267,9 @@ Result<void> Daemon::open_mirror() {
     }
     link_source_.resize(ports_.size(), LinkSource::device);
     follow_kernel_links(mirror_->state());
-    read_kernel(mirror_->state());
+    world_.kernel = read_kernel(mirror_->state());
+    routes_ = std::make_unique<KernelRoutes>(mirror_->state());
+    world_.routes = routes_.get();
     stale_ = view_stale_ = false;
     return {};
 }

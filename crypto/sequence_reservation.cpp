@@ -114,12 +114,13 @@ std::expected<SequenceReservation, std::string> SequenceReservation::open(const 
         return failed("another process or SA uses this key and salt:", lock_file);
     }
     SequenceReservation reservation{directory / (key_hex + ".seq"), lock.release(), spi, std::move(key_hex),
-                                    std::max<std::uint64_t>(chunk, 2)};
+                                    chunk};
     const auto stored = reservation.read();
     if (!stored) {
         return std::unexpected(stored.error());
     }
-    reservation.first_ = reservation.reserved_until_ = reservation.next_at_last_call_ = *stored;
+    reservation.first_ = reservation.reserved_until_ = *stored;
+    reservation.pace_ = SequencePace{*stored, chunk};
     return reservation;
 }
 
@@ -134,8 +135,7 @@ SequenceReservation::SequenceReservation(SequenceReservation&& other) noexcept
       key_hex_(std::move(other.key_hex_)),
       first_(other.first_),
       reserved_until_(other.reserved_until_),
-      next_at_last_call_(other.next_at_last_call_),
-      chunk_(other.chunk_),
+      pace_(other.pace_),
       lock_fd_(std::exchange(other.lock_fd_, -1)),
       spi_(other.spi_) {}
 
@@ -186,21 +186,28 @@ std::expected<void, std::string> SequenceReservation::write(std::uint64_t reserv
     return {};
 }
 
-std::expected<void, std::string> SequenceReservation::top_up(OutboundSa& sa) {
+std::optional<std::uint64_t> SequencePace::due(const OutboundSa& sa, std::uint64_t reserved_until) noexcept {
     const std::uint64_t end = sa.end_of_sequence();
     const std::uint64_t next = std::min(sa.next_seq(), end);
     const std::uint64_t used = next - std::exchange(next_at_last_call_, next);
-    const std::uint64_t wanted = std::max(chunk_, used < end / 8 ? 8 * used : end);
-    const std::uint64_t left = reserved_until_ > next ? reserved_until_ - next : 0;
-    if (reserved_until_ >= end || left >= wanted / 2) {
+    const std::uint64_t wanted = std::max(chunk_, used < end / calls_ahead_ ? calls_ahead_ * used : end);
+    const std::uint64_t left = reserved_until > next ? reserved_until - next : 0;
+    if (reserved_until >= end || left >= wanted / 2) {
+        return std::nullopt;
+    }
+    return end - next < wanted ? end : next + wanted;
+}
+
+std::expected<void, std::string> SequenceReservation::top_up(OutboundSa& sa) {
+    const std::optional<std::uint64_t> until = pace_.due(sa, reserved_until_);
+    if (!until) {
         return {};
     }
-    const std::uint64_t until = end - next < wanted ? end : next + wanted;
-    if (auto written = write(until); !written) {
+    if (auto written = write(*until); !written) {
         return written;
     }
-    reserved_until_ = until;
-    sa.raise_limit(until);
+    reserved_until_ = *until;
+    sa.raise_limit(*until);
     return {};
 }
 

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <expected>
 #include <filesystem>
+#include <optional>
 #include <string>
 
 namespace twinspan {
@@ -21,11 +22,30 @@ using KeyFingerprint = std::array<std::uint8_t, 16>;
 KeyFingerprint fingerprint(const Engine& engine, const SaConfig& config);
 std::string to_hex(const KeyFingerprint& fingerprint);
 
-// Thread: control.
-class SequenceReservation {
+// How far ahead of their use numbers are reserved, whatever the storage: at least a chunk, and more as more are used.
+class SequencePace {
 public:
     // 0.4 s of 10 million packets a second; a hard stop costs at most this many of the 2^32 numbers.
     static constexpr std::uint64_t kDefaultChunk = std::uint64_t{1} << 22;
+
+    // Each time, as many numbers as `calls_ahead` calls would use.
+    explicit SequencePace(std::uint64_t first, std::uint64_t chunk = kDefaultChunk,
+                          std::uint64_t calls_ahead = 8) noexcept
+        : next_at_last_call_(first), chunk_(chunk < 2 ? 2 : chunk), calls_ahead_(calls_ahead) {}
+
+    // From a timer. The limit that storage has to cover now; none while more than half of what is wanted is left.
+    std::optional<std::uint64_t> due(const OutboundSa& sa, std::uint64_t reserved_until) noexcept;
+
+private:
+    std::uint64_t next_at_last_call_;
+    std::uint64_t chunk_;
+    std::uint64_t calls_ahead_;
+};
+
+// Thread: control.
+class SequenceReservation {
+public:
+    static constexpr std::uint64_t kDefaultChunk = SequencePace::kDefaultChunk;
 
     // Reads the reservation, or starts at 1 when this nonce space has none. Fails when the directory is missing, the
     // file cannot be trusted, or another process or SA holds it: then the SA must not send.
@@ -52,7 +72,7 @@ public:
 private:
     SequenceReservation(std::filesystem::path file, int lock_fd, std::uint32_t spi, std::string key_hex,
                         std::uint64_t chunk) noexcept
-        : file_(std::move(file)), key_hex_(std::move(key_hex)), chunk_(chunk), lock_fd_(lock_fd), spi_(spi) {}
+        : file_(std::move(file)), key_hex_(std::move(key_hex)), pace_(1, chunk), lock_fd_(lock_fd), spi_(spi) {}
     std::string text(std::uint32_t spi, std::uint64_t reserved_until) const;
     std::expected<std::uint64_t, std::string> read() const;
     std::expected<void, std::string> write(std::uint64_t reserved_until) const;
@@ -61,8 +81,7 @@ private:
     std::string key_hex_;
     std::uint64_t first_ = 1;
     std::uint64_t reserved_until_ = 1;
-    std::uint64_t next_at_last_call_ = 1;
-    std::uint64_t chunk_;
+    SequencePace pace_;
     int lock_fd_;
     std::uint32_t spi_;
 };

@@ -63,6 +63,19 @@ constexpr Column kTunnelCounters[] = {
     {"tx packets", "tx_packets", Format::count},
     {"tx bytes", "tx_bytes", Format::bytes},
 };
+constexpr Column kSas[] = {
+    {"tunnel", "tunnel"},
+    {"spi", "spi", Format::hex},
+    {"direction", "direction"},
+    {"source", "source"},
+    {"in use", "in_use", Format::yes_no},
+    {"suite", "suite"},
+    {"sequence", "sequence", Format::count},
+    {"reserved", "reserved_until", Format::count, Empty::hide},
+    {"window", "window", Format::integer, Empty::hide},
+    {"packets", "packets", Format::count},
+    {"bytes", "bytes", Format::bytes},
+};
 constexpr Column kGroups[] = {
     {"group", "id"},
     {"member", "egress"},
@@ -161,6 +174,14 @@ std::string tunnels(const json& data) {
         return row.contains("reason") && row["reason"].is_string() &&
                !row["reason"].get_ref<const std::string&>().empty();
     });
+    json sas = json::array();
+    for (const json& tunnel : data) {
+        for (json row : list_at(tunnel, "sas")) {
+            row["tunnel"] = text_at(tunnel, "name");
+            sas.push_back(std::move(row));
+        }
+    }
+    out += sas.empty() ? "" : '\n' + render(kSas, sas);
     return out + (down.empty() ? "" : '\n' + render(kReasons, down));
 }
 

@@ -2,6 +2,7 @@
 
 #include <libmnl/libmnl.h>
 #include <linux/rtnetlink.h>
+#include <linux/xfrm.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -31,13 +32,13 @@ void set_receive_buffer(int fd, std::size_t bytes) {
 
 void Socket::Close::operator()(mnl_socket* socket) const noexcept { mnl_socket_close(socket); }
 
-Result<Socket> Socket::open(std::size_t receive_buffer_bytes) {
-    Socket socket(mnl_socket_open2(NETLINK_ROUTE, SOCK_NONBLOCK | SOCK_CLOEXEC));
+Result<Socket> Socket::open_bus(int bus, const char* name, std::size_t receive_buffer_bytes) {
+    Socket socket(mnl_socket_open2(bus, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!socket.socket_) {
-        return failed("opening a NETLINK_ROUTE socket");
+        return failed(std::string{"opening a "} + name + " socket");
     }
     if (mnl_socket_bind(socket.socket_.get(), 0, MNL_SOCKET_AUTOPID) < 0) {
-        return failed("binding a NETLINK_ROUTE socket");
+        return failed(std::string{"binding a "} + name + " socket");
     }
     set_receive_buffer(socket.fd(), receive_buffer_bytes);
     int on = 1;
@@ -45,6 +46,10 @@ Result<Socket> Socket::open(std::size_t receive_buffer_bytes) {
     mnl_socket_setsockopt(socket.socket_.get(), NETLINK_GET_STRICT_CHK, &on, sizeof on);
     mnl_socket_setsockopt(socket.socket_.get(), NETLINK_CAP_ACK, &on, sizeof on);
     return socket;
+}
+
+Result<Socket> Socket::open(std::size_t receive_buffer_bytes) {
+    return open_bus(NETLINK_ROUTE, "NETLINK_ROUTE", receive_buffer_bytes);
 }
 
 Result<Socket> Socket::open_events(std::size_t receive_buffer_bytes) {
@@ -57,6 +62,23 @@ Result<Socket> Socket::open_events(std::size_t receive_buffer_bytes) {
         if (mnl_socket_setsockopt(socket->socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0 &&
             group != RTNLGRP_NEXTHOP) {  // since Linux 5.3
             return failed("joining rtnetlink group " + std::to_string(group));
+        }
+    }
+    return socket;
+}
+
+Result<Socket> Socket::open_xfrm(std::size_t receive_buffer_bytes) {
+    return open_bus(NETLINK_XFRM, "NETLINK_XFRM", receive_buffer_bytes);
+}
+
+Result<Socket> Socket::open_xfrm_events(std::size_t receive_buffer_bytes) {
+    Result<Socket> socket = open_xfrm(receive_buffer_bytes);
+    if (!socket) {
+        return socket;
+    }
+    for (int group : {XFRMNLGRP_SA, XFRMNLGRP_EXPIRE}) {
+        if (mnl_socket_setsockopt(socket->socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0) {
+            return failed("joining XFRM group " + std::to_string(group));
         }
     }
     return socket;
@@ -84,7 +106,7 @@ Result<Read> Socket::read(std::span<std::byte> into) {
             if (errno == ENOBUFS || errno == ENOMEM) {  // messages are gone, or the kernel could make none
                 return Read{ReadOutcome::overrun, 0};
             }
-            return failed("reading rtnetlink");
+            return failed("reading netlink");
         }
         if ((message.msg_flags & MSG_TRUNC) != 0) {
             return Read{ReadOutcome::overrun, 0};  // a message longer than any we know: as good as lost
@@ -97,7 +119,7 @@ Result<Read> Socket::read(std::span<std::byte> into) {
 
 Result<void> Socket::send(std::span<const std::byte> message) {
     if (mnl_socket_sendto(socket_.get(), message.data(), message.size()) < 0) {
-        return failed("sending to rtnetlink");
+        return failed("sending to netlink");
     }
     return {};
 }

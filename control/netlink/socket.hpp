@@ -1,4 +1,4 @@
-// A NETLINK_ROUTE socket: non-blocking, closed on exec, deaf to anyone but the kernel.
+// A netlink socket: non-blocking, closed on exec, deaf to anyone but the kernel.
 #pragma once
 
 #include "dataplane/base/error.hpp"
@@ -31,6 +31,9 @@ public:
     static Result<Socket> open(std::size_t receive_buffer_bytes = 1 << 20);
     // Subscribed to links, addresses, routes, neighbours and nexthop objects.
     static Result<Socket> open_events(std::size_t receive_buffer_bytes);
+    // NETLINK_XFRM, for dumps and requests, and subscribed to SAs and their expiry.
+    static Result<Socket> open_xfrm(std::size_t receive_buffer_bytes = 1 << 20);
+    static Result<Socket> open_xfrm_events(std::size_t receive_buffer_bytes);
 
     int fd() const noexcept;
     // `into` has kReadBytes.
@@ -42,6 +45,7 @@ private:
         void operator()(mnl_socket* socket) const noexcept;
     };
     explicit Socket(mnl_socket* socket) noexcept : socket_(socket) {}
+    static Result<Socket> open_bus(int bus, const char* name, std::size_t receive_buffer_bytes);
     std::unique_ptr<mnl_socket, Close> socket_;
 };
 

@@ -110,6 +110,26 @@ json route_via(const StatusSources& s, RouteResult result) {
     return via;
 }
 
+json sas_json(const std::vector<SaRow>& rows, std::size_t tunnel) {
+    json result = json::array();
+    for (const SaRow& sa : rows) {
+        if (sa.tunnel == tunnel) {
+            result.push_back({{"spi", sa.spi},
+                              {"direction", sa.outbound ? "out" : "in"},
+                              {"source", sa.from_kernel ? "kernel" : "static"},
+                              {"in_use", sa.in_use},
+                              {"suite", name(sa.suite)},
+                              {"esn", sa.esn},
+                              {"sequence", sa.sequence},
+                              {"reserved_until", sa.outbound ? json(sa.reserved_until) : json{}},
+                              {"window", sa.outbound ? json{} : json(sa.window_bits)},
+                              {"packets", sa.usage.packets},
+                              {"bytes", sa.usage.bytes}});
+        }
+    }
+    return result;
+}
+
 json steered_json(const SteeringCounters& counters) {
     json result = json::object();
     for (std::size_t i = 0; i < kSteeredNames.size(); ++i) {
@@ -170,6 +190,7 @@ json show_legs(const StatusSources& s) {
 }
 
 json show_tunnels(const StatusSources& s) {
+    const std::vector<SaRow> sa_rows = s.sas != nullptr ? s.sas->rows() : std::vector<SaRow>{};
     json result = json::array();
     const World& world = s.failover->world();
     for (std::size_t i = 0; i < world.config.tunnels.size(); ++i) {
@@ -193,7 +214,8 @@ json show_tunnels(const StatusSources& s) {
                  {"sequence", out ? json(out->next_seq() - 1) : json{}},
                  {"reserved_until", out ? json(out->limit()) : json{}},
                  {"inner_mtu", tunnel.inner_mtu},
-                 {"mss4", tunnel.mss4}};
+                 {"mss4", tunnel.mss4},
+                 {"sas", sas_json(sa_rows, i)}};
         row.update(traffic(s, [i](const WorkerCounters& w) { return std::tie((*w.tunnel_rx)[i], (*w.tunnel_tx)[i]); }));
         result.push_back(std::move(row));
     }
@@ -203,7 +225,7 @@ json show_tunnels(const StatusSources& s) {
 json show_groups(const StatusSources& s) {
     std::map<std::uint32_t, json> by_id;
     for (const auto& [key, group] : s.failover->current_plan().groups.groups()) {
-        if (!group.used) {
+        if (group.routes == 0) {
             continue;
         }
         json members = json::array();
@@ -225,7 +247,7 @@ json show_groups(const StatusSources& s) {
 json show_routes(const StatusSources& s) {
     json result = json::array();
     const Plan& plan = s.failover->current_plan();
-    for (const auto& [prefix, route] : plan.fib) {
+    for (const auto& [prefix, route] : plan.fib.sorted()) {
         result.push_back({{"prefix", prefix.text()},
                           {"kind", kind_text(route.kind())},
                           {"via", route_via(s, route)},

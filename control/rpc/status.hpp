@@ -4,6 +4,7 @@
 #include "control/failover.hpp"
 #include "control/metrics.hpp"
 #include "control/model/world.hpp"
+#include "control/sa/sa_store.hpp"
 #include "dataplane/dataplane.hpp"
 
 #include <nlohmann/json.hpp>
@@ -25,6 +26,7 @@ struct StatusSources {
     std::vector<const WorkerCounters*> counters;  // workers, then the punt thread
     const NatTable* nat = nullptr;                // may be null: no sessions
     const Metrics* metrics = nullptr;
+    const SaStore* sas = nullptr;  // may be null: tunnels are shown without their SAs
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 

@@ -1,0 +1,199 @@
+#include "control/netlink/xfrm_mirror.hpp"
+
+#include "control/netlink/attributes.hpp"
+#include "control/netlink/xfrm_decode.hpp"
+
+#include <linux/in.h>
+#include <linux/netlink.h>
+#include <linux/xfrm.h>
+#include <poll.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+namespace twinspan::netlink {
+
+namespace {
+
+constexpr int kAnswerTimeoutMs = 5000;
+constexpr std::chrono::milliseconds kRetry{100};
+constexpr unsigned kReadsPerCall = 64;
+
+std::span<std::byte> bytes_of(SecretBytes& buffer) noexcept {
+    return std::as_writable_bytes(std::span{buffer.data(), buffer.size()});
+}
+
+// Wipes what was read, however the reader leaves.
+class Wipe {
+public:
+    Wipe(SecretBytes& buffer, std::size_t used) noexcept : buffer_(buffer), used_(used) {}
+    ~Wipe() { explicit_bzero(buffer_.data(), used_); }
+    Wipe(const Wipe&) = delete;
+    Wipe& operator=(const Wipe&) = delete;
+
+private:
+    SecretBytes& buffer_;
+    std::size_t used_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<XfrmMirror>> XfrmMirror::open(XfrmListener& listener, Problem on_problem,
+                                                     std::size_t receive_buffer_bytes) {
+    Result<Socket> events = Socket::open_xfrm_events(receive_buffer_bytes);
+    if (!events) {
+        return std::unexpected(events.error());
+    }
+    return std::unique_ptr<XfrmMirror>{new XfrmMirror{listener, std::move(on_problem), std::move(*events)}};
+}
+
+XfrmMirror::XfrmMirror(XfrmListener& listener, Problem on_problem, Socket events)
+    : listener_(listener),
+      on_problem_(std::move(on_problem)),
+      events_(std::move(events)),
+      buffer_(Socket::kReadBytes) {}
+
+Result<void> XfrmMirror::on_readable() {
+    for (unsigned reads = 0; reads < kReadsPerCall; ++reads) {
+        const Result<Read> read = events_.read(bytes_of(buffer_));
+        if (!read) {
+            return std::unexpected(read.error());
+        }
+        if (read->outcome == ReadOutcome::drained) {
+            break;
+        }
+        if (read->outcome == ReadOutcome::overrun) {
+            // What is still queued is older than the dump to come, and is read before it.
+            explicit_bzero(buffer_.data(), buffer_.size());
+            ++metrics_.overruns;
+            request_resync();
+            continue;
+        }
+        const Wipe wipe{buffer_, read->bytes};
+        static_cast<void>(take(Message{bytes_of(buffer_).first(read->bytes)}, false));
+    }
+    listener_.commit();
+    tick();
+    return {};
+}
+
+void XfrmMirror::tick() {
+    if (resync_due_ && Clock::now() >= not_before_) {
+        resync();
+    }
+}
+
+bool XfrmMirror::resync() {
+    listener_.begin_dump();
+    const Result<void> done = dump();
+    listener_.end_dump(done.has_value());
+    listener_.commit();
+    resync_due_ = !done;
+    if (!done) {
+        not_before_ = Clock::now() + kRetry;
+        problem(done.error().what);
+        return false;
+    }
+    ++metrics_.resyncs;
+    return true;
+}
+
+Result<void> XfrmMirror::ask_dump(Socket& socket) {
+    struct {
+        nlmsghdr header{};
+        nlattr head{};
+        std::array<std::uint8_t, 4> proto{};  // one byte and its padding
+    } request;
+    request.header.nlmsg_len = sizeof request;
+    request.header.nlmsg_type = XFRM_MSG_GETSA;
+    request.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+    request.header.nlmsg_seq = ++sequence_;
+    request.head = {sizeof(nlattr) + 1, XFRMA_PROTO};
+    request.proto[0] = IPPROTO_ESP;
+    return socket.send(std::as_bytes(std::span{&request, 1}));
+}
+
+// A socket of its own for each: what an earlier dump left unread is gone with it.
+Result<void> XfrmMirror::dump() {
+    Result<Socket> socket = Socket::open_xfrm();
+    if (!socket) {
+        return std::unexpected(socket.error());
+    }
+    if (auto asked = ask_dump(*socket); !asked) {
+        return asked;
+    }
+    for (;;) {
+        pollfd ready{socket->fd(), POLLIN, 0};
+        if (const int polled = poll(&ready, 1, kAnswerTimeoutMs); polled == 0) {
+            return malformed("dumping SAs: no answer from the kernel");
+        } else if (polled < 0 && errno != EINTR) {
+            return malformed(std::string{"dumping SAs: "} + std::strerror(errno));
+        }
+        const Result<Read> read = socket->read(bytes_of(buffer_));
+        if (!read) {
+            return std::unexpected(read.error());
+        }
+        if (read->outcome == ReadOutcome::overrun) {
+            explicit_bzero(buffer_.data(), buffer_.size());
+            return malformed("dumping SAs: the kernel had no room for the answer");
+        }
+        const Wipe wipe{buffer_, read->bytes};
+        switch (take(Message{bytes_of(buffer_).first(read->bytes)}, true)) {
+            case Dumped::complete:
+                return {};
+            case Dumped::failed:
+                return malformed("dumping SAs: refused or interrupted");
+            case Dumped::more:
+                break;
+        }
+    }
+}
+
+XfrmMirror::Dumped XfrmMirror::take(Message bytes, bool dumping) {
+    while (!bytes.empty()) {
+        const Result<MessageHeader> header = decode_header(bytes);
+        if (!header) {
+            ++metrics_.truncated;
+            problem(header.error().what);
+            request_resync();
+            return dumping ? Dumped::failed : Dumped::more;
+        }
+        if (const Dumped done = take_one(bytes.first(header->length), dumping); done != Dumped::more) {
+            return done;
+        }
+        bytes = bytes.subspan(std::min(padded(header->length), bytes.size()));
+    }
+    return Dumped::more;
+}
+
+XfrmMirror::Dumped XfrmMirror::take_one(Message message, bool dumping) {
+    const MessageHeader header = *decode_header(message);
+    if (header.type == NLMSG_DONE) {
+        return dumping ? Dumped::complete : Dumped::more;
+    }
+    if (dumping && (header.type == NLMSG_ERROR || (header.flags & NLM_F_DUMP_INTR) != 0)) {
+        const Result<int> error = header.type == NLMSG_ERROR ? decode_error(message) : Result<int>{0};
+        problem(std::string{"dumping SAs: "} + (error && *error != 0 ? std::strerror(*error) : "interrupted"));
+        return Dumped::failed;
+    }
+    ++metrics_.messages;
+    auto event = decode_xfrm(message);
+    if (!event) {
+        problem(event.error().what);  // the others go on
+    } else if (*event) {
+        listener_.apply(std::move(**event));
+    }
+    return Dumped::more;
+}
+
+void XfrmMirror::problem(std::string_view what) {
+    ++metrics_.errors;
+    if (on_problem_) {
+        on_problem_(what);
+    }
+}
+
+}  // namespace twinspan::netlink

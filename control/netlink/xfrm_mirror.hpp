@@ -1,0 +1,78 @@
+// Tells a listener of Linux's ESP SAs: events as they come, and dumps (mark and sweep) at the start and after an
+// overrun. One thread; the buffer that keys pass through is locked memory and wiped after every read.
+#pragma once
+
+#include "control/netlink/decode.hpp"
+#include "control/netlink/socket.hpp"
+#include "control/netlink/xfrm_types.hpp"
+#include "crypto/key.hpp"
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string_view>
+
+namespace twinspan::netlink {
+
+class XfrmListener {
+public:
+    virtual ~XfrmListener() = default;
+    virtual void apply(XfrmEvent event) = 0;
+    // Between the two, apply() gets every SA that Linux has. What was known before and did not come is gone; unless
+    // the dump was not complete.
+    virtual void begin_dump() = 0;
+    virtual void end_dump(bool complete) = 0;
+    // After a batch of the above: the time to act on it.
+    virtual void commit() = 0;
+};
+
+struct XfrmMetrics {
+    std::uint64_t messages = 0;  // events and dumped
+    std::uint64_t errors = 0;  // malformed messages, refused dumps
+    std::uint64_t overruns = 0;  // the kernel dropped events
+    std::uint64_t resyncs = 0;  // complete dumps
+    std::uint64_t truncated = 0;  // reads that ended within a message
+};
+
+class XfrmMirror {
+public:
+    using Problem = std::function<void(std::string_view)>;
+    // The listener outlives this.
+    static Result<std::unique_ptr<XfrmMirror>> open(XfrmListener& listener, Problem on_problem,
+                                                    std::size_t receive_buffer_bytes = std::size_t{8} << 20);
+
+    // Level-triggered: call on_readable while it is readable. Error: the socket is lost for good.
+    int fd() const noexcept { return events_.fd(); }
+    Result<void> on_readable();
+    // Dumps now. A failure is named, and tried again from tick().
+    bool resync();
+    void request_resync() noexcept { resync_due_ = true; }
+    // From a timer: the dumps that are due.
+    void tick();
+
+    const XfrmMetrics& metrics() const noexcept { return metrics_; }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    XfrmMirror(XfrmListener& listener, Problem on_problem, Socket events);
+    enum class Dumped : std::uint8_t { more, complete, failed };
+    Result<void> ask_dump(Socket& socket);
+    Result<void> dump();
+    Dumped take(Message bytes, bool dumping);
+    Dumped take_one(Message message, bool dumping);
+    void problem(std::string_view what);
+
+    XfrmListener& listener_;
+    Problem on_problem_;
+    Socket events_;
+    SecretBytes buffer_;
+    XfrmMetrics metrics_;
+    bool resync_due_ = false;
+    Clock::time_point not_before_{};  // the next dump, after one that failed
+    std::uint32_t sequence_ = 0;
+};
+
+}  // namespace twinspan::netlink

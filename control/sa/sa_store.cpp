@@ -1,0 +1,384 @@
+#include "control/sa/sa_store.hpp"
+
+#include "control/log.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace twinspan {
+namespace {
+
+constexpr std::uint64_t kCheckpointTicks = 5;
+constexpr std::uint64_t kRetryTicks = 200;  // 10 s, for SAs that the kernel did not take
+constexpr std::size_t kEndedKept = 4096;
+
+std::uint64_t now_s() noexcept {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count());
+}
+
+}  // namespace
+
+SaStore::SaStore(Engine engine, World& world, Metrics& metrics, std::unique_ptr<netlink::XfrmKernel> kernel)
+    : engine_(std::move(engine)),
+      world_(world),
+      metrics_(metrics),
+      kernel_(std::move(kernel)),
+      current_(world.config.tunnels.size()) {
+    world_.sas.resize(world_.config.tunnels.size());
+}
+
+Result<void> SaStore::open_static(const std::vector<SaFile>& files) {
+    return static_.open(engine_, world_.config, files, world_.sas);
+}
+
+void SaStore::apply(netlink::XfrmEvent event) {
+    if (auto* sa = std::get_if<netlink::SaEvent>(&event)) {
+        if (!sa->larval && sa->if_id != 0) {  // without if_id it is another program's
+            dumping_ ? dumped_.push_back(std::move(*sa)) : take(std::move(*sa));
+        }
+    } else if (const auto* deleted = std::get_if<netlink::SaDeleted>(&event)) {
+        remove(deleted->id);
+    } else if (std::holds_alternative<netlink::SasFlushed>(event)) {
+        remove_all();
+    }
+}
+
+void SaStore::begin_dump() {
+    dumping_ = true;
+    for (const Owned& sa : sas_) {
+        sa->seen = false;
+    }
+    for (auto& [id, refused] : refused_) {
+        refused.seen = false;
+    }
+}
+
+// The oldest first, as events would have brought them. Linux knows their age in seconds and dumps the newest first.
+void SaStore::end_dump(bool complete) {
+    dumping_ = false;
+    std::ranges::reverse(dumped_);
+    std::ranges::stable_sort(dumped_, {}, [](const netlink::SaEvent& sa) { return sa.lifetime.add_time; });
+    for (netlink::SaEvent& sa : std::exchange(dumped_, {})) {
+        take(std::move(sa));
+    }
+    if (!complete) {
+        return;
+    }
+    std::vector<netlink::SaId> gone;
+    for (const Owned& sa : sas_) {
+        if (!sa->seen) {
+            gone.push_back(sa->id());
+        }
+    }
+    std::ranges::for_each(gone, [this](const netlink::SaId& id) { remove(id); });
+    std::erase_if(refused_, [](const auto& item) { return !item.second.seen; });
+}
+
+void SaStore::take(netlink::SaEvent event) {
+    const auto match = match_sa(world_.config, event);
+    if (!match) {
+        refuse(event, match.error().metric, match.error().why);
+        return;
+    }
+    const auto known = std::ranges::find(sas_, event.id, &KernelSa::id);
+    if (known == sas_.end()) {
+        add(std::move(event), *match);
+        return;
+    }
+    const KeyFingerprint key = fingerprint(
+        engine_,
+        SaConfig{.spi = event.id.spi, .suite = match->suite, .keymat = SecretBytes::copy_of(event.keymat.span())});
+    if ((*known)->key() == key && ((*known)->out() != nullptr) == match->outbound &&
+        (*known)->tunnel() == match->tunnel) {
+        (*known)->seen = true;
+        (*known)->update(event);
+        attempt(**known, (*known)->reassert(*kernel_, event.replay.sent));
+        changed_ = true;
+    } else {  // its deletion was lost
+        remove(event.id);
+        add(std::move(event), *match);
+    }
+}
+
+void SaStore::add(netlink::SaEvent event, const SaMatch& match) {
+    const KeyFingerprint key = fingerprint(
+        engine_,
+        SaConfig{.spi = event.id.spi, .suite = match.suite, .keymat = SecretBytes::copy_of(event.keymat.span())});
+    if (conflicts(event, match, key)) {
+        return;
+    }
+    const auto ended = ended_.find(key);
+    auto sa = KernelSa::make(engine_, *kernel_, event, match, ended == ended_.end() ? 1 : ended->second);
+    if (!sa) {
+        refuse(event, Metric::xfrm_sa_failed, sa.error());
+        return;
+    }
+    if ((*sa)->out() != nullptr) {
+        if (const auto covered = (*sa)->reserve(*kernel_); !covered) {
+            refuse(event, Metric::xfrm_sa_failed, covered.error().what);
+            return;
+        }
+    }
+    refused_.erase(event.id);
+    spdlog::info("tunnel {}: {} SA {:#010x}, {}{}", tunnel_name(**sa), match.outbound ? "outbound" : "inbound",
+                 event.id.spi, name(match.suite), event.esn ? ", extended sequence numbers" : "");
+    sas_.push_back(std::move(*sa));
+    changed_ = true;
+}
+
+bool SaStore::conflicts(const netlink::SaEvent& event, const SaMatch& match, const KeyFingerprint& key) {
+    const auto in_of = [](const Owned& sa) { return sa->in() != nullptr; };
+    const auto same_static_spi = [&](const StaticSas::Entry& sa) { return sa.in->spi() == event.id.spi; };
+    if (!match.outbound && (std::ranges::any_of(sas_, [&](const Owned& sa) {
+        return in_of(sa) && sa->id().spi == event.id.spi;
+    }) || std::ranges::any_of(static_.entries(), same_static_spi))) {
+        refuse(event, Metric::xfrm_sa_spi_conflict, "another inbound SA has its SPI", true);
+        return true;
+    }
+    const auto same_static_key = [&](const StaticSas::Entry& sa) {
+        return sa.outbound_key == key || sa.inbound_key == key;
+    };
+    if (std::ranges::any_of(sas_, [&](const Owned& sa) { return sa->key() == key; }) ||
+        std::ranges::any_of(static_.entries(), same_static_key)) {
+        refuse(event, Metric::xfrm_sa_key_reused, "another SA has its key and salt, and IVs would repeat", true);
+        return true;
+    }
+    return false;
+}
+
+void SaStore::refuse(const netlink::SaEvent& event, Metric metric, const std::string& why, bool for_another) {
+    Refused& refused = refused_[event.id];
+    refused.seen = true;
+    if (refused.why == why) {
+        return;  // a dump repeats what was said
+    }
+    refused = {.why = why, .metric = metric, .for_another = for_another, .seen = true};
+    metrics_.add(metric);
+    spdlog::warn("{} with if_id {} is not used: {}", event.id.text(), event.if_id, why);
+}
+
+void SaStore::remove(const netlink::SaId& id) {
+    refused_.erase(id);
+    const auto found = std::ranges::find(sas_, id, &KernelSa::id);
+    if (found == sas_.end()) {
+        return;
+    }
+    Owned sa = std::move(*found);
+    sas_.erase(found);
+    spdlog::info("tunnel {}: {} SA {:#010x} is deleted", tunnel_name(*sa), sa->out() ? "outbound" : "inbound", id.spi);
+    retire(std::move(sa));
+}
+
+void SaStore::remove_all() {
+    wants_resync_ = true;
+    refused_.clear();
+    for (Owned& sa : std::exchange(sas_, {})) {
+        retire(std::move(sa));
+    }
+}
+
+void SaStore::retire(Owned sa) {
+    wants_resync_ |= std::ranges::any_of(refused_, [](const auto& item) { return item.second.for_another; });
+    std::erase(released_, sa.get());
+    std::ranges::replace(current_, sa.get(), static_cast<KernelSa*>(nullptr));
+    dying_.push_back(std::move(sa));
+    changed_ = true;
+}
+
+// The newest that can send. One that was passed over before has its numbers reserved again.
+KernelSa* SaStore::choose_outbound(std::size_t tunnel) {
+    for (auto sa = sas_.rbegin(); sa != sas_.rend(); ++sa) {
+        KernelSa& candidate = **sa;
+        if (candidate.tunnel() != tunnel || candidate.out() == nullptr || !candidate.usable) {
+            continue;
+        }
+        if (current_[tunnel] == &candidate) {
+            return &candidate;
+        }
+        const auto covered = candidate.reserve(*kernel_);
+        attempt(candidate, covered);
+        if (covered) {
+            return &candidate;
+        }
+    }
+    return nullptr;
+}
+
+std::vector<TunnelSas> SaStore::wanted() {
+    std::vector<TunnelSas> sas = world_.sas;
+    for (std::size_t i = 0; i < sas.size(); ++i) {
+        if (!world_.config.tunnels[i].ike) {
+            continue;
+        }
+        sas[i] = {};
+        KernelSa* out = choose_outbound(i);
+        if (current_[i] != nullptr && current_[i] != out) {
+            released_.push_back(current_[i]);
+        }
+        std::erase(released_, out);
+        current_[i] = out;
+        if (out != nullptr) {
+            sas[i].out = out->out();
+            sas[i].encapsulation = out->encapsulation();
+        }
+    }
+    for (const Owned& sa : sas_) {
+        if (sa->in() != nullptr) {
+            sas[sa->tunnel()].in.push_back({sa->id().spi, sa->in()});
+        }
+    }
+    return sas;
+}
+
+// One publication for all that came in one batch.
+void SaStore::commit() {
+    if (!std::exchange(changed_, false)) {
+        return;
+    }
+    std::vector<TunnelSas> sas = wanted();
+    if (sas != world_.sas) {
+        world_.sas = std::move(sas);
+        if (workers_.publish) {
+            workers_.publish();
+        }
+    }
+    release();
+}
+
+// What is no longer in World::sas: nobody uses it after a grace period.
+void SaStore::release() {
+    if (dying_.empty() && released_.empty()) {
+        return;
+    }
+    if (workers_.synchronize) {
+        workers_.synchronize();
+    }
+    for (KernelSa* sa : std::exchange(released_, {})) {
+        attempt(*sa, sa->give_back(*kernel_, now_s()));
+    }
+    for (const Owned& sa : dying_) {
+        remember(*sa);
+    }
+    dying_.clear();  // wipes the keys
+}
+
+void SaStore::remember(const KernelSa& sa) {
+    if (sa.out() == nullptr) {
+        return;
+    }
+    if (ended_.insert_or_assign(sa.key(), sa.next_seq()).second) {
+        ended_order_.push_back(sa.key());
+    }
+    if (ended_order_.size() > kEndedKept) {
+        ended_.erase(ended_order_.front());
+        ended_order_.pop_front();
+    }
+}
+
+void SaStore::attempt(KernelSa& sa, const netlink::Answer<void>& done) {
+    if (done) {
+        sa.failing = false;
+        return;
+    }
+    metrics_.add(Metric::xfrm_write_failures);
+    if (!std::exchange(sa.failing, true)) {
+        spdlog::warn("tunnel {}: {}", tunnel_name(sa), done.error().what);
+    }
+}
+
+// Once for each limit. Past a hard one nothing is sent any more, and Linux deletes the SA.
+void SaStore::watch_limit(KernelSa& sa) {
+    const SaLimit limit = sa.limit_reached();
+    if (limit <= sa.told) {
+        return;
+    }
+    const bool hard = limit == SaLimit::hard;
+    if (hard && sa.out() != nullptr) {
+        sa.out()->stop();
+        sa.usable = false;
+        changed_ = true;
+    }
+    const auto told = kernel_->expire(sa.id(), hard);
+    attempt(sa, told);
+    if (told) {
+        sa.told = limit;
+        metrics_.add(hard ? Metric::xfrm_hard_expires : Metric::xfrm_soft_expires);
+        spdlog::info("tunnel {}: SA {:#010x} has reached its {} limit", tunnel_name(sa), sa.id().spi,
+                     hard ? "hard" : "soft");
+    }
+}
+
+void SaStore::tick() {
+    static_.top_up(world_.config);
+    const bool checkpoint = ++ticks_ % kCheckpointTicks == 0;
+    const auto failed = [](const auto& item) { return item.second.metric == Metric::xfrm_sa_failed; };
+    wants_resync_ |= ticks_ % kRetryTicks == 0 && std::ranges::any_of(refused_, failed);
+    for (KernelSa* sa : current_) {
+        if (sa != nullptr) {
+            attempt(*sa, sa->reserve(*kernel_));
+        }
+    }
+    for (const Owned& sa : sas_) {
+        const bool idle = sa->out() != nullptr && current_[sa->tunnel()] != sa.get();
+        if (idle) {
+            continue;
+        }
+        watch_limit(*sa);
+        if (checkpoint) {
+            attempt(*sa, sa->checkpoint(*kernel_, now_s()));
+        }
+    }
+    commit();
+}
+
+void SaStore::close() {
+    workers_ = {};
+    static_.give_back();
+    for (const Owned& sa : sas_) {
+        const bool given_back = sa->out() != nullptr && current_[sa->tunnel()] != sa.get();
+        if (!given_back) {
+            attempt(*sa, sa->give_back(*kernel_, now_s()));
+        }
+    }
+}
+
+std::vector<SaRow> SaStore::rows() const {
+    std::vector<SaRow> rows;
+    const auto add_out = [&](std::size_t tunnel, const OutboundSa& sa, bool in_use, const KernelSa* kernel) {
+        rows.push_back({.tunnel = tunnel,
+                        .spi = sa.spi(),
+                        .outbound = true,
+                        .from_kernel = kernel != nullptr,
+                        .in_use = in_use,
+                        .suite = sa.suite(),
+                        .esn = sa.width() == SequenceWidth::bits64,
+                        .sequence = sa.next_seq() - 1,
+                        .reserved_until = sa.limit(),
+                        .usage = kernel != nullptr ? kernel->usage() : sa.usage()});
+    };
+    const auto add_in = [&](std::size_t tunnel, const InboundSa& sa, const KernelSa* kernel) {
+        rows.push_back({.tunnel = tunnel,
+                        .spi = sa.spi(),
+                        .from_kernel = kernel != nullptr,
+                        .in_use = true,
+                        .suite = sa.suite(),
+                        .esn = sa.width() == SequenceWidth::bits64,
+                        .sequence = sa.replay().highest(),
+                        .window_bits = sa.replay().bits(),
+                        .usage = kernel != nullptr ? kernel->usage() : sa.usage()});
+    };
+    for (const StaticSas::Entry& sa : static_.entries()) {
+        add_out(sa.tunnel, *sa.out, true, nullptr);
+        add_in(sa.tunnel, *sa.in, nullptr);
+    }
+    for (const Owned& sa : sas_) {
+        sa->out() != nullptr ? add_out(sa->tunnel(), *sa->out(), current_[sa->tunnel()] == sa.get(), sa.get())
+                             : add_in(sa->tunnel(), *sa->in(), sa.get());
+    }
+    std::ranges::stable_sort(rows, {}, &SaRow::tunnel);
+    return rows;
+}
+
+}  // namespace twinspan
