@@ -231,7 +231,9 @@ void write_router(Text& text, const Config& config, const std::vector<Neighbour>
     text.line(
         "! What is announced needs no route of Linux: the data plane has the pools, the site's routers the rest.");
     text.line("no bgp network import-check");
-    text.line("! Both links carry traffic while local-preference and path length are the same; a longer path drains its link");
+    text.line(
+        "! Both links carry traffic while local-preference and path length are the same; a longer path drains its "
+        "link");
     text.line("! (Microsoft's maintenance), since the length still decides.");
     text.line("bgp bestpath as-path multipath-relax");
     text.line("! A path that BFD calls lost must not be kept for the sake of a restart.");

@@ -33,6 +33,7 @@ ip prefix-list marked seq 10 permit 10.66.0.0/16
 ip prefix-list marked seq 15 permit 0.0.0.0/0
 ip prefix-list marked seq 20 permit 20.51.0.0/29
 ip prefix-list marked seq 25 permit 40.1.0.0/16
+ip prefix-list marked seq 30 permit 198.51.100.0/30
 route-map out permit 10
  match ip address prefix-list marked
  set community 12076:51026
@@ -155,7 +156,9 @@ def test_running_daemons_take_every_line(site, router):
 
 def test_policies_against_a_real_neighbour(site, router):
     """A router of Microsoft that announces what it must not, and one NAT pool that it may hear of."""
-    site.change(("bgp: { communities", "bgp: { keepalive: 3s, hold: 10s, communities"))
+    site.change(("bgp: { communities", "bgp: { keepalive: 3s, hold: 10s, communities"),
+                ("encrypt: [10.20.0.0/16]", "encrypt: [10.20.0.0/16, 40.1.0.0/16]"),
+                ("accept: [13.107.6.0/24,", "accept: [40.1.0.0/16, 198.51.100.0/24, 13.107.6.0/24,"))
     nva = router(LEGS)
     msee = router()
     nva.namespace.run("ip", "link", "add", "msft-pri", "type", "veth", "peer", "name", "to-nva", "netns",
@@ -172,7 +175,7 @@ def test_policies_against_a_real_neighbour(site, router):
         return set(routes) or None
 
     wait_for("the session and its routes", learned, 45)
-    # Not: private space, the default, our own pool, what is not under `accept`, what lacks the community.
+    # Not: the default, our own pool, what must be encrypted, what is not under `accept`, what lacks the community.
     assert learned() == {"13.107.6.0/24", "20.51.0.0/29"}
 
     def heard():
