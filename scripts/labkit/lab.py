@@ -27,7 +27,7 @@ def up(build_dir: Path, with_twinspand: bool = True) -> None:
     _start_servers()
     if with_twinspand:
         _start_twinspands(build_dir / "bin" / "twinspand")
-    _start_routing(with_twinspand)
+    _start_routing(build_dir / "bin" / "twinspanctl" if with_twinspand else None)
 
 
 def down() -> None:
@@ -45,17 +45,24 @@ def down() -> None:
     _restore_backlog()
 
 
-def _start_routing(with_twinspand: bool) -> None:
-    """Without twinspands, Microsoft's side alone."""
+def _start_routing(twinspanctl: Path | None) -> None:
+    """Without twinspands, Microsoft's side alone. The NVA's configuration is what twinspanctl renders, as anywhere."""
     password = (LAB_DIR / config.PASSWORD_FILE).read_text().strip()
     configurations = {link.msee: routing.msee(link, password) for link in topo.LINKS.values()}
     configurations |= {"core": routing.core(), "spoke": routing.spoke()}
-    if with_twinspand:
-        configurations |= {"azgw": routing.azgw(), "nva": routing.nva(password)}
+    if twinspanctl:
+        configurations |= {"azgw": routing.azgw(), "nva": _rendered(twinspanctl)}
     frr.start(LAB_DIR, configurations)
-    if with_twinspand:
+    if twinspanctl:
         frr.wait_established(LAB_DIR, tuple(configurations), CONVERGENCE_SECONDS)
-    routing.wait_for_routes(routing.WHOLE if with_twinspand else routing.MICROSOFT_ALONE, CONVERGENCE_SECONDS)
+    routing.wait_for_routes(routing.WHOLE if twinspanctl else routing.MICROSOFT_ALONE, CONVERGENCE_SECONDS)
+
+
+def _rendered(twinspanctl: Path) -> str:
+    folder = LAB_DIR / "rendered"
+    netns.run(str(twinspanctl), "render", "frr", "--config", str(LAB_DIR / "nva.yaml"), "--out", str(folder))
+    text = (folder / "frr.conf").read_text()
+    return text + routing.nva_additions(text)
 
 
 def _raise_backlog() -> None:

@@ -156,15 +156,22 @@ def test_cut_and_heal_move_both_sides():
 
 
 def test_more_than_200_prefixes_end_the_session():
-    """Beyond what a circuit takes, Microsoft's side drops the session; the other link and peerings stay."""
+    """Our guard announces no more than a circuit takes. Without it Microsoft's side drops the session; the other link and peerings stay."""
     ours, msee, _ = topo.PRIMARY.legs[300]
     running = frr.vtysh(LAB_DIR, "nva", "show running-config")
     outward = re.search(rf"neighbor {re.escape(msee)} route-map (\S+) out", running).group(1)
     router = ("configure terminal", f"router bgp {routing.SITE_ASN}", "address-family ipv4 unicast")
     flood = [f"network 198.18.{number // 256}.{number % 256}/32" for number in range(201)]
+    guard = re.search(rf"neighbor {re.escape(msee)} maximum-prefix-out 200", running).group(0)
     frr.vtysh(LAB_DIR, "nva", "configure terminal", "route-map flood permit 10")
     frr.vtysh(LAB_DIR, "nva", *router, *flood, f"neighbor {msee} route-map flood out")
     try:
+        def guarded() -> None:
+            assert frr.ask(LAB_DIR, "nva", "show bgp ipv4 unicast summary")["peers"][msee]["pfxSnt"] == 200
+        eventually(guarded)
+        assert sessions("msee1")[ours], "announcing no more than the limit keeps the session"
+        frr.vtysh(LAB_DIR, "nva", *router, f"no {guard}")
+
         def dropped() -> None:
             peer = frr.ask(LAB_DIR, "msee1", "show bgp ipv4 unicast summary")["peers"][ours]
             assert peer["state"].startswith("Idle (PfxCt)"), peer["state"]
@@ -172,7 +179,7 @@ def test_more_than_200_prefixes_end_the_session():
         eventually(dropped)
         assert sessions("nva")["203.0.113.6"] and sessions("nva")["172.16.0.2"]
     finally:
-        frr.vtysh(LAB_DIR, "nva", *router, *(f"no {line}" for line in flood), f"neighbor {msee} route-map {outward} out", "exit", "exit",
-                  "no route-map flood")
+        frr.vtysh(LAB_DIR, "nva", *router, *(f"no {line}" for line in flood), f"neighbor {msee} route-map {outward} out", guard,
+                  "exit", "exit", "no route-map flood")
         frr.vtysh(LAB_DIR, "msee1", f"clear bgp ipv4 unicast {ours}")
     eventually(check_whole)
