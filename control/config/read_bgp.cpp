@@ -14,7 +14,6 @@ namespace {
 
 constexpr std::string_view kAsnText = "an autonomous system number from 1 to 4294967294";
 constexpr std::string_view kPrefixText = "a prefix without host bits, like 10.10.0.0/16 or \"fd10:10::/48\"";
-constexpr std::string_view kTimeText = "a time in whole seconds, like 10s";
 
 std::optional<std::uint64_t> parse_asn(std::string_view text) { return parse_unsigned(text, 1, 4294967294); }
 

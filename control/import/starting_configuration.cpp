@@ -35,11 +35,14 @@ std::string bandwidth(std::uint32_t mbps) {
 
 class Writer {
 public:
-    explicit Writer(const Inventory& inventory) : inventory_(inventory) {
+    explicit Writer(const Inventory& inventory)
+        : inventory_(inventory),
+          has_circuit_(!inventory.circuits.empty() || !std::ranges::all_of(inventory.connections, &Connection::ipsec)) {
         for (const Connection& connection : inventory.connections) {
-            (connection.ipsec ? tunnels_ : circuits_).push_back(&connection);
+            if (connection.ipsec) {
+                tunnels_.push_back(&connection);
+            }
         }
-        has_circuit_ = !inventory.circuits.empty() || !circuits_.empty();
     }
 
     Start write() {
@@ -131,7 +134,7 @@ private:
         const Circuit nothing;
         const Circuit& circuit = inventory_.circuits.empty() ? nothing : inventory_.circuits.front();
         if (inventory_.circuits.empty()) {
-            start_.unknown.push_back(
+            start_.unknown.emplace_back(
                 "circuit.sku: standard is assumed, with its 4,000 prefixes: the circuit's SKU tier");
         }
         text.line("# ", shown(circuit.provider), ", ", shown(circuit.location));
@@ -254,7 +257,7 @@ private:
         for (const be32 address : addresses) {
             list += (list.empty() ? "" : ", ") + to_string(address) + "/UNKNOWN-wan-length";
         }
-        start_.unknown.push_back("peerings.internet.legs: the length of the subnet towards the internet");
+        start_.unknown.emplace_back("peerings.internet.legs: the length of the subnet towards the internet");
         if (list.empty()) {
             list = unknown("wan-address", "peerings.internet.legs: the address towards the internet, with its length");
         }
@@ -307,7 +310,7 @@ private:
             }
         }
         if (list.empty()) {
-            start_.unknown.push_back("encrypt: the prefixes of the virtual network, when they must be encrypted");
+            start_.unknown.emplace_back("encrypt: the prefixes of the virtual network, when they must be encrypted");
         } else if (tunnels_.empty() || has_circuit_) {
             start_.unknown.push_back("encrypt: whether " + list +
                                      " may travel in clear over the circuit; if not, take the # from 'encrypt' below" +
@@ -319,10 +322,9 @@ private:
     }
 
     const Inventory& inventory_;
+    bool has_circuit_;
     std::vector<const Connection*> tunnels_;
-    std::vector<const Connection*> circuits_;
     std::vector<std::string> names_;  // of tunnels_
-    bool has_circuit_ = false;
     Start start_;
 };
 
