@@ -18,7 +18,7 @@ KINDS = {
     "private": ("onprem", "spoke", "10.30.0.10", 8, 1500, 9003),
     "back": ("vnet", "onprem", "10.10.0.10", 16, 2500, 9004),
 }
-LOOK_SECONDS = 0.25  # how long the MSEEs are watched before an event, to learn which link carries which flow
+LOOK_SECONDS = 0.15  # how long the MSEEs are watched before an event, to learn which link carries which flow
 LONGEST_SECONDS = 60
 CLOSE_NS = 50_000_000
 
