@@ -159,6 +159,16 @@ TEST(SaStore, WithoutTheNewOutboundSaTheOldOneSendsAgain) {
     EXPECT_EQ(site.kernel.sas[old_out].replay.sent, site.tunnel().out->limit() - 1);
 }
 
+TEST(SaStore, AKeyThatComesBackGoesOnWhereItEnded) {
+    Site site;
+    const auto id = site.add(0x1002, true, 2);
+    EXPECT_EQ(site.tunnel().out->reserve_burst(10).granted, 10u);
+    site.remove(id);
+    site.add(0x1003, true, 2);
+    ASSERT_NE(site.tunnel().out, nullptr);
+    EXPECT_EQ(site.tunnel().out->next_seq(), 11u);
+}
+
 TEST(SaStore, BadSasAreNamedOnceAndTheOthersGoOn) {
     Site site;
     site.add(0x1001, false, 1);
