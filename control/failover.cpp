@@ -9,6 +9,9 @@
 namespace twinspan {
 namespace {
 
+constexpr std::size_t kMostLogged = 10;  // routes in one change: a peer may announce a million that are wrong
+constexpr std::size_t kMostTriesForRoom = 1000;
+
 auto content(const Egress& e) noexcept {
     return std::tie(e.kind, e.reason, e.zone, e.rewrite_length, e.port, e.leg, e.pool, e.tunnel, e.mtu, e.rewrite);
 }
@@ -53,12 +56,13 @@ bool equivalent(const Snapshot& a, const Snapshot& b) noexcept {
 }
 
 Result<std::unique_ptr<const Snapshot>> Failover::first() {
-    plan_ = std::make_unique<Plan>(plan(world_, nullptr));
-    std::unique_ptr<Snapshot> snapshot = assemble(*plan_, live_state(world_), ++generation_);
-    log_refusals({});
-    change_routes();
+    planner_.emplace(world_);
+    PlanChanges changes = planner_->compile();
+    std::unique_ptr<Snapshot> snapshot = assemble(plan(), live_state(world_), ++generation_);
+    log_refusals(changes.refused);
+    change_routes(std::move(changes.fib));
     for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
-        if (plan_->fib.contains(prefix) && !installed_.contains(prefix)) {
+        if (without_room_.contains(prefix)) {
             return std::unexpected(
                 Error{"encrypt " + prefix.text() + ": no room in the routing table, raise 'limits'"});
         }
@@ -78,12 +82,18 @@ void Failover::announce() {
     carriers_ = wanted;
 }
 
-void Failover::recompile() {
-    auto next = std::make_unique<Plan>(plan(world_, plan_.get()));
-    std::swap(plan_, next);
-    publish(assemble(*plan_, live_state(world_), generation_ + 1));
-    change_routes();
-    log_refusals(next->refused);
+void Failover::recompile() { apply(planner_->compile()); }
+
+void Failover::refresh() { apply(planner_->refresh()); }
+
+void Failover::routes_changed(std::span<const IpPrefix> prefixes) { apply(planner_->update(prefixes)); }
+
+void Failover::apply(PlanChanges changes) {
+    if (changes.hops) {
+        publish(assemble(plan(), live_state(world_), generation_ + 1));
+    }
+    change_routes(std::move(changes.fib));
+    log_refusals(changes.refused);
 }
 
 bool Failover::port_changed(std::size_t port, bool up) {
@@ -111,7 +121,7 @@ bool Failover::neighbours_changed(const std::vector<NeighbourChange>& changes) {
     for (const auto& [neighbour, failed] : changes) {
         if (!failed) {
             world_.failed.erase(neighbour);
-        } else if (is_gateway(*plan_, neighbour) && world_.failed.insert(neighbour).second) {
+        } else if (is_gateway(plan(), neighbour) && world_.failed.insert(neighbour).second) {
             names += " " + neighbour.second.text() + " dev " + world_.config.legs[neighbour.first].netdev;
         }
     }
@@ -142,7 +152,7 @@ bool Failover::repair(Metric cause, spdlog::level::level_enum level, const std::
     const std::vector<std::uint16_t> buckets = current_->buckets;
     const std::vector<Group> groups = current_->groups;
     const std::uint64_t before = generation_;
-    publish(assemble(*plan_, live_state(world_), generation_ + 1));
+    publish(assemble(plan(), live_state(world_), generation_ + 1));
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
     if (generation_ == before) {
         return false;
@@ -151,7 +161,7 @@ bool Failover::repair(Metric cause, spdlog::level::level_enum level, const std::
     metrics_.add(cause);
     metrics_.add(Metric::failover_groups, repaired);
     metrics_.set(Metric::failover_repair_us, static_cast<std::uint64_t>(took.count()));
-    spdlog::log(level, "{}: {} of {} groups repaired in {} us", what, repaired, plan_->groups.groups().size(),
+    spdlog::log(level, "{}: {} of {} groups repaired in {} us", what, repaired, plan().groups.groups().size(),
                 took.count());
     return true;
 }
@@ -165,11 +175,12 @@ void Failover::publish(std::unique_ptr<Snapshot> next) {
     const std::vector<Tunnel> before = current_->tunnels;
     const Snapshot* published = next.get();
     tables_.publish(std::move(next));
+    synchronized_ = false;
     current_ = published;
     announce();
     for (std::size_t i = 0; i < before.size(); ++i) {
         if (before[i].up != published->tunnels[i].up) {
-            const TunnelState state = tunnel_state(*plan_, live_state(world_), i);
+            const TunnelState state = tunnel_state(plan(), live_state(world_), i);
             const bool up = published->tunnels[i].up;
             spdlog::log(up ? spdlog::level::info : spdlog::level::warn, "tunnel {} is {}{}{}",
                         world_.config.tunnels[i].name, up ? "up" : "down", up ? "" : ": ", to_string(state));
@@ -178,38 +189,53 @@ void Failover::publish(std::unique_ptr<Snapshot> next) {
 }
 
 // After the publication, and after every worker has it: a route may then name any of its groups. The old groups are in
-// it for one more generation, so routes that go may go late. Encrypted prefixes come first: should the table be full,
+// it until the next change, so routes that go may go late. Encrypted prefixes come first: should the table be full,
 // it is not their guards that find no room.
-void Failover::change_routes() {
-    FibChanges changes = difference(installed_, plan_->fib);
+void Failover::change_routes(FibChanges changes) {
+    // Room comes when routes go.
+    std::size_t tries = kMostTriesForRoom;
+    for (auto it = without_room_.begin(); it != without_room_.end() && tries-- > 0;) {
+        const std::optional<RouteResult> wanted = plan().fib.find(*it);
+        if (wanted) {
+            changes.insert.emplace_back(*it++, *wanted);
+        } else {
+            it = without_room_.erase(it);
+        }
+    }
     if (changes.empty()) {
         return;
     }
-    if (current_ != nullptr) {
+    if (current_ != nullptr && !std::exchange(synchronized_, true)) {
         tables_.synchronize();
     }
     std::ranges::stable_partition(changes.insert, [](const auto& change) { return change.second.must_encrypt(); });
+    std::size_t failed = 0;
     for (const auto& [prefix, result] : changes.insert) {
-        if (const Result<void> done = tables_.insert(prefix, result)) {
-            installed_.insert_or_assign(prefix, result);
-        } else {
+        if (const Result<void> done = tables_.insert(prefix, result); done) {
+            without_room_.erase(prefix);
+            continue;
+        } else if (without_room_.insert(prefix).second && ++failed <= kMostLogged) {
             spdlog::error("route {}: {}", prefix.text(), done.error().what);
-            if (!result.must_encrypt() && installed_.erase(prefix) != 0) {
-                tables_.erase(prefix);  // the old result names a group that may go
-            }
         }
+        if (!result.must_encrypt()) {
+            tables_.erase(prefix);  // the old result names a group that may go
+        }
+    }
+    if (failed > kMostLogged) {
+        spdlog::error("{} more routes found no room", failed - kMostLogged);
     }
     for (const IpPrefix& prefix : changes.erase) {
         tables_.erase(prefix);
-        installed_.erase(prefix);
+        without_room_.erase(prefix);
     }
 }
 
-void Failover::log_refusals(const std::vector<RefusedRoute>& before) const {
-    for (const RefusedRoute& route : plan_->refused) {
-        if (!std::ranges::binary_search(before, route)) {
-            spdlog::warn("route {} over {} refused: {}", route.prefix.text(), route.netdev, route.why);
-        }
+void Failover::log_refusals(const std::vector<RefusedRoute>& refused) const {
+    for (std::size_t i = 0; i < std::min(refused.size(), kMostLogged); ++i) {
+        spdlog::warn("route {} over {} refused: {}", refused[i].prefix.text(), refused[i].netdev, refused[i].why);
+    }
+    if (refused.size() > kMostLogged) {
+        spdlog::warn("{} more routes refused", refused.size() - kMostLogged);
     }
 }
 

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "control/metrics.hpp"
-#include "control/model/compile.hpp"
+#include "control/model/planner.hpp"
 #include "control/model/world.hpp"
 #include "dataplane/base/error.hpp"
 #include "dataplane/config/snapshot.hpp"
@@ -13,6 +13,9 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -41,6 +44,9 @@ public:
 
     // Reads the whole world again. Publishes, then changes routes, so that no route names what is not there yet.
     void recompile();
+    // The same without routes, and the routes of some prefixes alone: each costs what has changed.
+    void refresh();
+    void routes_changed(std::span<const IpPrefix> prefixes);
 
     // The fast path: one publication, no look at routes. All return whether anything changed.
     bool port_changed(std::size_t port, bool up);
@@ -57,23 +63,27 @@ public:
     bool sas_changed();
 
     const World& world() const noexcept { return world_; }
-    const Plan& current_plan() const noexcept { return *plan_; }
+    const Plan& current_plan() const noexcept { return planner_->plan(); }
     // What workers read now.
     const Snapshot& snapshot() const noexcept { return *current_; }
     std::uint64_t publications() const noexcept { return generation_; }
+    std::size_t routes_without_room() const noexcept { return without_room_.size(); }
 
 private:
     // Whether workers got a new snapshot for it.
     bool repair(Metric cause, spdlog::level::level_enum level, const std::string& what);
     void publish(std::unique_ptr<Snapshot> next);
-    void change_routes();
-    void log_refusals(const std::vector<RefusedRoute>& before) const;
+    void apply(PlanChanges changes);
+    void change_routes(FibChanges changes);
+    void log_refusals(const std::vector<RefusedRoute>& refused) const;
+    Plan& plan() noexcept { return planner_->plan(); }
 
     World& world_;
     Tables& tables_;
     Metrics& metrics_;
-    std::unique_ptr<Plan> plan_;
-    FibPlan installed_;
+    std::optional<Planner> planner_;
+    std::set<IpPrefix> without_room_;  // of the plan's FIB, all else is installed
+    bool synchronized_ = true;  // every worker has the last publication
     const Snapshot* current_ = nullptr;  // owned by the data plane until the next publication
     std::vector<bool> carriers_;  // as told to Linux
     std::uint64_t generation_ = 0;

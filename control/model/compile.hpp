@@ -68,9 +68,6 @@ struct Plan {
     std::vector<WantedNeighbour> wanted;  // sorted
 };
 
-// `previous` may be null: the first time.
-Plan plan(const World& world, const Plan* previous);
-
 // Repairs the bucket tables of the plan's groups for what is live and builds the snapshot.
 std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint64_t generation);
 

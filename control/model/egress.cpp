@@ -34,6 +34,9 @@ std::uint16_t Planner::egress_for(const HopKey& hop) {
     if (added) {
         // Without room: egress 0, which drops. A wrapped number would be somebody else's next hop.
         it->second = plan_.base.egresses.size() < kMaxEgresses - kDropEgresses ? add_egress(hop_egress(hop)) : 0;
+    } else if (plan_.base.egresses[it->second].kind == EgressKind::glean) {
+        plan_.wanted.push_back(
+            {hop.leg, *gateway_of(plan_, hop)});  // again: its last group may have been on its way out
     }
     return it->second;
 }
@@ -78,39 +81,41 @@ std::optional<MacAddress> Planner::neighbour(std::uint16_t leg, const IpAddress&
     return std::nullopt;
 }
 
-void Planner::index_leg_routes() {
-    for (std::size_t leg = 0; leg < leg_routes_.size(); ++leg) {
-        for (const IpPrefix& address : addresses_of(world_.config.legs[leg])) {
-            leg_routes_[leg].emplace(address.network(), std::nullopt);
-        }
-    }
-    for (const netlink::RouteEvent& route : world_.kernel.routes) {
-        for (const netlink::NextHop& hop : route.nexthops) {
-            const auto it = netdevs_.find(hop.ifindex);
-            if (it != netdevs_.end() && !it->second.is_tunnel && route.type == netlink::RouteType::unicast) {
-                leg_routes_[it->second.index].insert_or_assign(route.prefix.network(), hop.gateway);
+// Where the longest route to it over this leg leads; without a gateway, the destination is on the link.
+std::optional<IpAddress> Planner::gateway_to(std::uint16_t leg, const IpAddress& remote) const {
+    for (int length = static_cast<int>(address_bits(remote.family)); length >= 0; --length) {
+        const IpPrefix around = IpPrefix{remote, static_cast<std::uint8_t>(length)}.network();
+        const auto found = route(around);
+        if (found && found->type == netlink::RouteType::unicast) {
+            const auto hop = std::ranges::find_if(found->nexthops, [&](const netlink::NextHop& h) {
+                const auto it = netdevs_.find(h.ifindex);
+                return it != netdevs_.end() && !it->second.is_tunnel && it->second.index == leg;
+            });
+            if (hop != found->nexthops.end()) {
+                return hop->gateway.value_or(remote);
             }
         }
-    }
-    constexpr IpPrefix kDefault4{{IpFamily::v4, {}}, 0};
-    plan_.default_gateways.resize(leg_routes_.size());
-    for (std::size_t leg = 0; leg < leg_routes_.size(); ++leg) {
-        const auto it = leg_routes_[leg].find(kDefault4);
-        if (it != leg_routes_[leg].end() && world_.config.legs[leg].zone == Zone::internet) {
-            plan_.default_gateways[leg] = it->second;
-        }
-    }
-}
-
-std::optional<IpAddress> Planner::gateway_to(std::uint16_t leg, const IpAddress& remote) const {
-    const auto& routes = leg_routes_[leg];
-    for (int length = static_cast<int>(address_bits(remote.family)); length >= 0; --length) {
-        const auto it = routes.find(IpPrefix{remote, static_cast<std::uint8_t>(length)}.network());
-        if (it != routes.end()) {
-            return it->second.value_or(remote);
+        const std::vector<IpPrefix> own = addresses_of(world_.config.legs[leg]);
+        if (std::ranges::any_of(own, [&](const IpPrefix& a) { return a.network() == around; })) {
+            return remote;
         }
     }
     return std::nullopt;
+}
+
+void Planner::find_default_gateways() {
+    plan_.default_gateways.assign(world_.config.legs.size(), std::nullopt);
+    const auto found = route({{IpFamily::v4, {}}, 0});
+    if (!found || found->type != netlink::RouteType::unicast) {
+        return;
+    }
+    for (const netlink::NextHop& hop : found->nexthops) {
+        const auto it = netdevs_.find(hop.ifindex);
+        if (it != netdevs_.end() && !it->second.is_tunnel &&
+            world_.config.legs[it->second.index].zone == Zone::internet) {
+            plan_.default_gateways[it->second.index] = hop.gateway;
+        }
+    }
 }
 
 // A tunnel's packets have our own public address: they leave as they are, also where a pool translates the rest.

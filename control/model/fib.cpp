@@ -1,31 +1,27 @@
 #include "control/model/fib.hpp"
 
+#include <algorithm>
+
 namespace twinspan {
 
-FibChanges difference(const FibPlan& installed, const FibPlan& wanted) {
-    FibChanges changes;
-    for (const auto& [prefix, result] : wanted) {
-        const auto it = installed.find(prefix);
-        if (it == installed.end() || it->second != result) {
-            changes.insert.emplace_back(prefix, result);
-        }
-    }
-    for (const auto& [prefix, result] : installed) {
-        if (!wanted.contains(prefix)) {
-            changes.erase.push_back(prefix);
-        }
-    }
-    return changes;
+std::vector<FibPlan::value_type> FibPlan::sorted() const {
+    std::vector<value_type> all;
+    all.reserve(size());
+    for_each([&](const IpPrefix& prefix, RouteResult result) { all.emplace_back(prefix, result); });
+    std::ranges::sort(all, {}, &value_type::first);
+    return all;
+}
+
+bool operator==(const FibPlan& a, const FibPlan& b) {
+    bool same = a.size() == b.size();
+    a.for_each([&](const IpPrefix& prefix, RouteResult result) { same = same && b.find(prefix) == result; });
+    return same;
 }
 
 std::optional<FibPlan::value_type> longest_match(const FibPlan& plan, const IpPrefix& prefix) {
-    for (int length = prefix.length; length >= 0; --length) {
-        const auto it = plan.find(IpPrefix{prefix.address, static_cast<std::uint8_t>(length)}.network());
-        if (it != plan.end()) {
-            return *it;
-        }
-    }
-    return std::nullopt;
+    const auto match = plan.map_.longest_match(prefix);
+    return match ? std::optional(FibPlan::value_type{match->first, RouteResult::from_raw(match->second)})
+                 : std::nullopt;
 }
 
 }  // namespace twinspan

@@ -1,6 +1,7 @@
 #include "control/model/groups.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace twinspan {
 namespace {
@@ -36,26 +37,45 @@ GroupKey tunnels_only(const GroupKey& key) {
     return result;
 }
 
-GroupSet GroupSet::after(const GroupSet& previous) {
-    GroupSet next;
-    next.next_hop_id_ = previous.next_hop_id_;
-    for (const auto& [key, state] : previous.groups_) {
-        if (!state.used) {
-            continue;
+std::vector<GroupKey> GroupSet::retire() {
+    std::vector<GroupKey> gone;
+    for (const std::uint32_t id : std::exchange(idle_, {})) {
+        if (by_id_[id] != nullptr && by_id_[id]->second.routes == 0) {
+            gone.push_back(by_id_[id]->first);
+            by_id_[id] = nullptr;
+            groups_.erase(gone.back());
+            first_free_ = std::min(first_free_, id);
         }
-        const auto [it, added] = next.groups_.emplace(key, state);
-        it->second.used = false;
-        next.by_id_.resize(std::max<std::size_t>(next.by_id_.size(), state.id + 1), nullptr);
-        next.by_id_[state.id] = &it->first;
+    }
+    if (!gone.empty()) {
+        forget_old_hops();
+    }
+    return gone;
+}
+
+// Now and then: hops that no group has keep their ids for a while, which costs nothing but memory.
+void GroupSet::forget_old_hops() {
+    std::size_t in_use = 0;
+    for (const auto& [key, state] : groups_) {
+        in_use += key.size();
+    }
+    if (hop_ids_.size() <= 2 * in_use + 1024) {
+        return;
+    }
+    hop_ids_.clear();
+    for (const auto& [key, state] : groups_) {
         for (std::size_t i = 0; i < key.size(); ++i) {
-            next.hop_ids_.emplace(key[i].first, state.hops[i]);
+            hop_ids_.emplace(key[i].first, state.hops[i]);
         }
     }
-    // What the previous generation kept on its way out is not named by any packet now, but by its snapshot.
-    for (const auto& [key, state] : previous.groups_) {
-        next.by_id_.resize(std::max<std::size_t>(next.by_id_.size(), state.id + 1), nullptr);
+}
+
+void GroupSet::hold(std::uint32_t id) { ++by_id_[id]->second.routes; }
+
+void GroupSet::let_go(std::uint32_t id) {
+    if (--by_id_[id]->second.routes == 0) {
+        idle_.push_back(id);
     }
-    return next;
 }
 
 std::uint32_t GroupSet::use(const GroupKey& key, std::optional<std::uint32_t> like) {
@@ -63,7 +83,8 @@ std::uint32_t GroupSet::use(const GroupKey& key, std::optional<std::uint32_t> li
     GroupState& state = it->second;
     if (added) {
         state.id = new_id();
-        by_id_[state.id] = &it->first;
+        by_id_[state.id] = &*it;
+        idle_.push_back(state.id);  // until a route names it
         for (const auto& [hop, weight] : key) {
             state.hops.push_back(hop_id(hop));
         }
@@ -71,11 +92,12 @@ std::uint32_t GroupSet::use(const GroupKey& key, std::optional<std::uint32_t> li
             state.table = resized(groups_.at(*model).table, bucket_count(key.size()));
         }
     }
-    state.used = true;
     return state.id;
 }
 
-const GroupKey* GroupSet::key_of(std::uint32_t id) const { return id < by_id_.size() ? by_id_[id] : nullptr; }
+const GroupKey* GroupSet::key_of(std::uint32_t id) const {
+    return id < by_id_.size() && by_id_[id] != nullptr ? &by_id_[id]->first : nullptr;
+}
 
 std::uint32_t GroupSet::new_id() {
     while (first_free_ < by_id_.size() && by_id_[first_free_] != nullptr) {

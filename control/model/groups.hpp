@@ -35,18 +35,21 @@ struct GroupState {
     std::uint32_t id = 0;  // index in Snapshot::groups
     std::vector<std::uint32_t> hops;  // ids of the hops for ResilientTable, in the key's order
     ResilientTable table;
-    bool used = true;  // false: kept for one more generation, while packets may still name it
+    std::size_t routes = 0;  // of the FIB, that name it
 };
 
-// All groups of one generation. Ids are stable, and free again only after a generation without their group.
+// Ids are stable. A group that no route names any more stays until the next retire(), for packets may still name it.
 class GroupSet {
 public:
     GroupSet() = default;
     GroupSet(GroupSet&&) = default;  // a copy's pointers would name the original's keys
     GroupSet& operator=(GroupSet&&) = default;
 
-    // Starts from the generation before: its groups stay, unused until asked for.
-    static GroupSet after(const GroupSet& previous);
+    // At the start of a change: frees what had lost its last route when the one before ended.
+    std::vector<GroupKey> retire();
+    // A route of the FIB names the group, or does so no longer.
+    void hold(std::uint32_t id);
+    void let_go(std::uint32_t id);
 
     // The group of this next-hop set. A new one starts from the buckets of `like`, the group that the route had
     // before, so a route that loses or gains a hop keeps the flows of the others where they are.
@@ -60,9 +63,11 @@ public:
 private:
     std::uint32_t new_id();
     std::uint32_t hop_id(const HopKey& hop);
+    void forget_old_hops();
 
     std::map<GroupKey, GroupState> groups_;
-    std::vector<const GroupKey*> by_id_;  // into groups_, whose nodes do not move
+    std::vector<std::map<GroupKey, GroupState>::value_type*> by_id_;  // into groups_, whose nodes do not move
+    std::vector<std::uint32_t> idle_;                                 // without a route, some of them
     std::map<HopKey, std::uint32_t> hop_ids_;
     std::uint32_t next_hop_id_ = 0;
     std::uint32_t first_free_ = 0;  // no id below is free

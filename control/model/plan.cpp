@@ -1,6 +1,8 @@
-#include "control/model/compile.hpp"
+// What a plan reads of the world beside routes, and how its layers come to one table. See route_plan.cpp for the
+// routes.
 #include "control/model/planner.hpp"
 #include "control/model/policy.hpp"
+#include "control/model/route_layers.hpp"
 #include "control/model/topology.hpp"
 
 #include <algorithm>
@@ -9,27 +11,8 @@
 namespace twinspan {
 namespace {
 
-using netlink::RouteType;
-
 // Each neighbour has a group, and each group at least one egress; the rest is for gateways, tunnels and drops.
 constexpr std::size_t kMaxGroupsWithNeighbours = Planner::kMaxEgresses - 1024;
-
-bool is_for_us_by_nature(const IpPrefix& prefix) noexcept {
-    static constexpr IpPrefix kMulticast4{{IpFamily::v4, {224}}, 4};
-    static constexpr IpPrefix kMulticast6{{IpFamily::v6, {0xff}}, 8};
-    static constexpr IpPrefix kLinkLocal6{{IpFamily::v6, {0xfe, 0x80}}, 10};
-    return kMulticast4.contains(prefix) || kMulticast6.contains(prefix) || kLinkLocal6.contains(prefix);
-}
-
-bool is_discard(RouteType type) noexcept {
-    return type == RouteType::blackhole || type == RouteType::unreachable || type == RouteType::prohibit;
-}
-
-// A route for every packet to its prefix, which is all that a FIB of destinations can hold.
-bool is_plain(const netlink::RouteEvent& route) noexcept {
-    return route.table == netlink::kTableMain && route.tos == 0 && route.source_length == 0 && !route.cached &&
-           !route.encapsulated && !route.deleted;
-}
 
 // The fewest prefixes that make up a range.
 std::vector<IpPrefix> pool_prefixes(Ipv4Range range) {
@@ -50,182 +33,137 @@ std::vector<IpPrefix> pool_prefixes(Ipv4Range range) {
 
 }  // namespace
 
-Planner::Planner(const World& world, const Plan* previous)
-    : world_(world),
-      previous_(previous),
-      encrypt_(encrypt_prefixes(world.config)),
-      leg_routes_(world.config.legs.size()) {
-    Snapshot& base = plan_.base;
-    base.fib4 = world.fib4;
-    base.fib6 = world.fib6;
-    base.legs = make_legs(world);
-    base.ports = make_ports(world, base.legs);
-    base.pools = make_pools(world.config);
-    base.tunnels = make_tunnels(world, base.legs);
+Planner::Planner(const World& world) : world_(world), encrypt_(encrypt_prefixes(world.config)) {
+    for (std::uint16_t leg = 0; leg < world.config.legs.size(); ++leg) {
+        for (const IpPrefix& address : addresses_of(world.config.legs[leg])) {
+            connected_.insert_or_assign(address.network(), leg);
+        }
+    }
+}
+
+PlanChanges Planner::compile() {
+    begin();
+    all_egresses_due_ = true;
+    read_world();
+    settle_all();
+    find_hosts();
+    make_egresses();
+    return finish();
+}
+
+PlanChanges Planner::refresh() {
+    begin();
+    all_egresses_due_ = true;
+    if (read_world()) {
+        settle_all();
+    }
+    find_hosts();
+    make_egresses();
+    return finish();
+}
+
+PlanChanges Planner::update(std::span<const IpPrefix> changed) {
+    begin();
+    bool depends = false;
+    for (const IpPrefix& prefix : changed) {
+        settle(prefix);
+        depends = depends || others_depend_on(prefix);
+    }
+    // Egresses of groups that have gone stay until the next time that all are made.
+    if (depends || plan_.base.egresses.size() > kMaxEgresses / 2) {
+        find_hosts();
+        make_egresses();
+    }
+    return finish();
+}
+
+void Planner::begin() {
+    for (const GroupKey& key : plan_.groups.retire()) {
+        plan_.fallback.erase(key);
+    }
+}
+
+// A prefix that was settled twice is told once; in order, for neighbours in the table are neighbours in memory.
+PlanChanges Planner::finish() {
+    std::ranges::stable_sort(touched_, {}, [](const auto& touched) -> const IpPrefix& { return touched.first; });
+    const auto [end, rest] =
+        std::ranges::unique(touched_, {}, [](const auto& touched) -> const IpPrefix& { return touched.first; });
+    touched_.erase(end, rest);
+    for (const auto& [prefix, before] : touched_) {
+        const std::optional<RouteResult> now = plan_.fib.find(prefix);
+        if (now && now != before) {
+            changes_.fib.insert.emplace_back(prefix, *now);
+        } else if (!now && before) {
+            changes_.fib.erase.push_back(prefix);
+        }
+    }
+    touched_ = {};
+    if (changes_.hops) {
+        std::ranges::sort(plan_.wanted);
+        const auto twice = std::ranges::unique(plan_.wanted);
+        plan_.wanted.erase(twice.begin(), twice.end());
+    }
+    return std::exchange(changes_, {});
+}
+
+// True: netdevs have come or gone.
+bool Planner::read_world() {
+    Snapshot base;
+    base.fib4 = world_.fib4;
+    base.fib6 = world_.fib6;
+    base.legs = make_legs(world_);
+    base.ports = make_ports(world_, base.legs);
+    base.pools = make_pools(world_.config);
+    base.tunnels = make_tunnels(world_, base.legs);
     base.may_send = may_send_matrix();
-    for (const NetdevPlan& netdev : netdev_plan(world.config)) {
+    for (const NetdevPlan& netdev : netdev_plan(world_.config)) {
         base.netdevs.push_back(netdev.target);
     }
-    if (previous != nullptr) {
-        plan_.groups = GroupSet::after(previous->groups);
-    }
+    plan_.base = std::move(base);
+    const bool other_netdevs = index_kernel();
+    find_own();
+    return other_netdevs;
 }
 
-Plan Planner::run() && {
-    drop_egress(Drop::no_route, Zone::self);  // egress 0, for group numbers that no group has
-    index_kernel();
-    index_leg_routes();
-    add_connected();
-    for (const netlink::RouteEvent& route : world_.kernel.routes) {
-        add_route(route);
-    }
-    add_neighbours();
-    add_own();
-    add_encrypt();
-    add_tunnel_paths();
-    for (auto& [key, group] : plan_.groups.groups()) {
-        for (const auto& [hop, weight] : key) {
-            egress_for(hop);  // also those of groups on their way out, which packets may still name
-        }
-        const auto leg_hop = std::ranges::find_if(key, [](const auto& hop) { return !hop.first.is_tunnel(); });
-        plan_.fallback[key] = leg_hop == key.end()
-                                  ? drop_egress(Drop::tunnel_down, Zone::tunnel)
-                                  : drop_egress(Drop::link_down, plan_.base.legs[leg_hop->first.leg].zone);
-    }
-    std::ranges::sort(plan_.refused);
-    std::ranges::sort(plan_.wanted);
-    const auto twice = std::ranges::unique(plan_.wanted);
-    plan_.wanted.erase(twice.begin(), twice.end());
-    return std::move(plan_);
-}
-
-void Planner::index_kernel() {
+bool Planner::index_kernel() {
     std::unordered_map<std::string, Netdev> by_name;
     for (const NetdevPlan& netdev : all_netdevs(world_.config)) {
         by_name.emplace(netdev.name, netdev.target);
     }
+    const auto before = std::exchange(netdevs_, {});
     for (const netlink::LinkEvent& link : world_.kernel.links) {
         if (const auto it = by_name.find(link.name); it != by_name.end()) {
             netdevs_.emplace(link.ifindex, it->second);
         }
     }
+    neighbours_.clear();
+    points_.clear();
     for (const netlink::NeighbourEvent& n : world_.kernel.neighbours) {
         const auto it = netdevs_.find(n.ifindex);
         if (it != netdevs_.end() && !it->second.is_tunnel && n.usable) {
             neighbours_[{it->second.index, n.address}] = n.mac;
+            points_.insert(n.address);
         }
     }
+    for (const IpPrefix& prefix : encrypt_) {
+        points_.insert(prefix.address);
+    }
+    for (const TunnelConfig& tunnel : world_.config.tunnels) {
+        points_.insert(IpAddress::from(tunnel.remote));
+    }
+    return !std::ranges::is_permutation(netdevs_, before, [](const auto& a, const auto& b) {
+        return a.first == b.first && a.second.is_tunnel == b.second.is_tunnel && a.second.index == b.second.index;
+    });
 }
 
-void Planner::add_connected() {
-    for (std::uint16_t leg = 0; leg < world_.config.legs.size(); ++leg) {
-        for (const IpPrefix& address : addresses_of(world_.config.legs[leg])) {
-            const IpPrefix network = address.network();
-            plan_.fib.insert_or_assign(network, RouteResult{RouteKind::connected, leg, must_encrypt(network)});
-        }
-    }
-}
-
-void Planner::add_route(const netlink::RouteEvent& route) {
-    const IpPrefix prefix = route.prefix.network();
-    if (!is_plain(route) || is_for_us_by_nature(prefix)) {
-        return;
-    }
-    if (is_discard(route.type)) {
-        drop_route(prefix, Drop::route_blackhole);
-        return;
-    }
-    if (route.type != RouteType::unicast) {
-        return;
-    }
-    std::uint16_t on_link = kNone;
-    const GroupKey key = usable_hops(route, prefix, on_link);
-    if (!key.empty()) {
-        forward(prefix, key);
-    } else if (on_link != kNone) {
-        plan_.fib.insert_or_assign(prefix, RouteResult{RouteKind::connected, on_link, must_encrypt(prefix)});
-    }
-}
-
-GroupKey Planner::usable_hops(const netlink::RouteEvent& route, const IpPrefix& prefix, std::uint16_t& on_link) {
-    GroupKey hops;
-    for (const netlink::NextHop& hop : route.nexthops) {
-        const auto it = netdevs_.find(hop.ifindex);
-        if (it == netdevs_.end()) {
-            continue;
-        }
-        const Netdev& target = it->second;
-        if (target.is_tunnel) {
-            hops.emplace_back(HopKey{kNone, target.index, {}}, hop.weight);
-            continue;
-        }
-        const LegConfig& leg = world_.config.legs[target.index];
-        if (std::string why = refusal(world_.config, leg.zone, prefix); !why.empty() && !is_own_network(prefix)) {
-            plan_.refused.push_back({prefix, leg.netdev, std::move(why)});
-        } else if (hop.gateway) {
-            hops.emplace_back(HopKey{target.index, kNone, *hop.gateway}, hop.weight);
-        } else {
-            on_link = target.index;
-        }
-    }
-    add_fallback(hops, prefix);
-    return make_group_key(std::move(hops));
-}
-
-// A tunnel counts as being on the peering of its leg. What must be encrypted takes the fallback of its tunnels alone,
-// so that a clear route to it, refused as before, does not draw it into a tunnel on the internet.
-void Planner::add_fallback(GroupKey& hops, const IpPrefix& prefix) const {
-    const bool encrypt = must_encrypt(prefix);
-    GroupKey more;
-    for (const FallbackConfig& fallback : world_.config.fallback) {
-        const auto over = [&](bool tunnels) {
-            return std::ranges::any_of(hops, [&](const auto& hop) {
-                const std::size_t leg =
-                    hop.first.is_tunnel() ? world_.config.tunnels[hop.first.tunnel].leg : hop.first.leg;
-                return hop.first.is_tunnel() == tunnels && world_.config.legs[leg].zone == fallback.zone;
-            });
-        };
-        if (over(true) || (!encrypt && over(false))) {
-            for (const std::size_t tunnel : fallback.tunnels) {
-                const HopKey hop{kNone, static_cast<std::uint16_t>(tunnel), {}};
-                if (std::ranges::none_of(hops, [&](const auto& own) { return own.first == hop; })) {
-                    more.emplace_back(HopKey{hop.leg, hop.tunnel, hop.gateway, 1}, 1);
-                }
-            }
-        }
-        // Translation is of IPv4 alone.
-        if (fallback.internet && !encrypt && prefix.family() == IpFamily::v4 && over(false) &&
-            pool_of(world_.config, Zone::internet) != kNone && refusal(world_.config, Zone::internet, prefix).empty()) {
-            for (std::uint16_t leg = 0; leg < world_.config.legs.size(); ++leg) {
-                if (world_.config.legs[leg].zone == Zone::internet) {
-                    more.emplace_back(HopKey{leg, kNone, {}, 1}, 1);
-                }
-            }
-        }
-    }
-    hops.insert(hops.end(), more.begin(), more.end());
-}
-
-void Planner::add_neighbours() {
-    for (const auto& [where, mac] : neighbours_) {
-        const IpPrefix host = IpPrefix::host(where.second);
-        const auto match = longest_match(plan_.fib, host);
-        if (is_for_us_by_nature(host) || !match || plan_.groups.groups().size() >= kMaxGroupsWithNeighbours) {
-            continue;  // Linux forwards to those that find no room
-        }
-        if (match->second.kind() == RouteKind::connected && match->second.index() == where.first) {
-            forward(host, {{HopKey{where.first, kNone, where.second}, 1}});
-        }
-    }
-}
-
-void Planner::add_own() {
+void Planner::find_own() {
     const RouteResult local{RouteKind::local, 0};
+    const auto before = std::exchange(own_, {});
     const auto add = [&](const IpPrefix& address) {
-        plan_.fib.insert_or_assign(IpPrefix::host(address.address), local);
+        own_.insert_or_assign(IpPrefix::host(address.address), local);
         if (address.family() == IpFamily::v4 && address.length < 31) {  // the subnet's broadcast address
             const std::uint32_t broadcast = address.address.v4().host() | ~mask4(address.length);
-            plan_.fib.insert_or_assign(IpPrefix::host(IpAddress::from(to_be32(broadcast))), local);
+            own_.insert_or_assign(IpPrefix::host(IpAddress::from(to_be32(broadcast))), local);
         }
     };
     for (const LegConfig& leg : world_.config.legs) {
@@ -239,64 +177,123 @@ void Planner::add_own() {
     for (std::uint16_t pool = 0; pool < plan_.base.pools.size(); ++pool) {
         for (const Ipv4Range range : plan_.base.pools[pool].addresses) {
             for (const IpPrefix& prefix : pool_prefixes(range)) {
-                plan_.fib.insert_or_assign(prefix, RouteResult{RouteKind::pool, pool});
+                own_.insert_or_assign(prefix, RouteResult{RouteKind::pool, pool});
             }
         }
     }
     for (const IpPrefix& prefix :
          {IpPrefix{{IpFamily::v4, {224}}, 4}, IpPrefix{{IpFamily::v4, {255, 255, 255, 255}}, 32},
           IpPrefix{{IpFamily::v6, {0xff}}, 8}, IpPrefix{{IpFamily::v6, {0xfe, 0x80}}, 10}}) {
-        plan_.fib.insert_or_assign(prefix, local);
+        own_.insert_or_assign(prefix, local);
+    }
+    for (const auto& [prefix, result] : before) {
+        if (!own_.contains(prefix)) {
+            settle(prefix);
+        }
+    }
+    for (const auto& [prefix, result] : own_) {
+        settle(prefix);
     }
 }
 
-// Every encrypted prefix has an entry of its own that leads into tunnels or nowhere, so that no shorter route,
-// present or future, carries it in clear.
-void Planner::add_encrypt() {
-    for (const IpPrefix& prefix : encrypt_) {
-        const auto match = longest_match(plan_.fib, prefix);
-        if (match && (match->second.kind() == RouteKind::local || match->second.kind() == RouteKind::pool)) {
+// A neighbour gets an entry where Linux would send to it directly. Then all that hangs on routes, hosts and our own is
+// settled again: subnets and guards.
+void Planner::find_hosts() {
+    const auto before = std::exchange(hosts_, {});
+    const std::size_t other_groups =
+        plan_.groups.groups().size() - std::min(plan_.groups.groups().size(), before.size());
+    for (const auto& [where, mac] : neighbours_) {
+        const auto& [leg, address] = where;
+        const IpPrefix host = IpPrefix::host(address);
+        if (is_for_us_by_nature(host) || hosts_.contains(host)) {
             continue;
         }
-        const bool own_discard = match && match->first == prefix && match->second.kind() == RouteKind::drop;
-        const GroupKey* key =
-            match && match->second.kind() == RouteKind::forward ? plan_.groups.key_of(match->second.index()) : nullptr;
-        if (key != nullptr && !tunnels_only(*key).empty()) {
-            forward(prefix, GroupKey{*key});
-        } else if (!own_discard) {
-            drop_route(prefix, Drop::tunnel_down);
+        if (other_groups + hosts_.size() >= kMaxGroupsWithNeighbours) {
+            break;  // Linux forwards to those that find no room
         }
+        for (int length = host.length; length >= 0; --length) {
+            const IpPrefix around = IpPrefix{address, static_cast<std::uint8_t>(length)}.network();
+            const Way way = way_of(around);
+            const auto subnet = way.kind == Way::Kind::none ? connected_.find(around) : connected_.end();
+            if (subnet == connected_.end() && way.kind == Way::Kind::none) {
+                continue;
+            }
+            const std::uint16_t on_link = subnet != connected_.end()       ? subnet->second
+                                          : way.kind == Way::Kind::on_link ? way.leg
+                                                                           : kNone;
+            if (on_link == leg) {
+                hosts_.emplace(host, leg);
+            }
+            break;
+        }
+    }
+    for (const auto& [host, leg] : before) {
+        const auto now = hosts_.find(host);
+        if (now == hosts_.end() || now->second != leg) {
+            settle(host);
+        }
+    }
+    for (const auto& [host, leg] : hosts_) {
+        const auto then = before.find(host);
+        if (then == before.end() || then->second != leg) {
+            settle(host);
+        }
+    }
+    for (const auto& [subnet, leg] : connected_) {
+        settle(subnet);
+    }
+    for (const IpPrefix& prefix : encrypt_) {
+        settle(prefix);
     }
 }
 
-void Planner::forward(const IpPrefix& prefix, const GroupKey& key) {
-    const bool encrypt = must_encrypt(prefix);
-    const GroupKey tunnels = encrypt ? tunnels_only(key) : GroupKey{};
-    std::optional<std::uint32_t> before;
-    if (previous_ != nullptr) {
-        const auto it = previous_->fib.find(prefix);
-        if (it != previous_->fib.end() && it->second.kind() == RouteKind::forward) {
-            before = it->second.index();
+// All of them anew, numbered from zero: an egress means something within one snapshot only.
+void Planner::make_egresses() {
+    plan_.base.egresses.clear();
+    plan_.egress_of.clear();
+    plan_.fallback.clear();
+    plan_.paths.clear();
+    plan_.wanted.clear();
+    drops_.clear();
+    outer_egresses_.clear();
+    drop_egress(Drop::no_route, Zone::self);  // egress 0, for group numbers that no group has
+    find_default_gateways();
+    add_tunnel_paths();
+    const auto add_groups = [&](bool in_use) {
+        for (const auto& [key, group] : plan_.groups.groups()) {
+            if ((group.routes != 0) == in_use) {
+                add_group_egresses(key);
+            }
         }
+    };
+    add_groups(true);
+    // Packets may still name those on their way out, but their neighbours need not be asked for.
+    const std::size_t wanted = plan_.wanted.size();
+    add_groups(false);
+    plan_.wanted.erase(plan_.wanted.begin() + static_cast<std::ptrdiff_t>(wanted), plan_.wanted.end());
+    all_egresses_due_ = false;
+    changes_.hops = true;
+}
+
+void Planner::add_group_egresses(const GroupKey& key) {
+    for (const auto& [hop, weight] : key) {
+        egress_for(hop);
     }
-    const std::uint32_t group = plan_.groups.use(tunnels.empty() ? key : tunnels, before);
-    plan_.fib.insert_or_assign(prefix, RouteResult{RouteKind::forward, group, encrypt});
+    const auto leg_hop = std::ranges::find_if(key, [](const auto& hop) { return !hop.first.is_tunnel(); });
+    plan_.fallback[key] = leg_hop == key.end() ? drop_egress(Drop::tunnel_down, Zone::tunnel)
+                                               : drop_egress(Drop::link_down, plan_.base.legs[leg_hop->first.leg].zone);
 }
 
-void Planner::drop_route(const IpPrefix& prefix, Drop reason) {
-    plan_.fib.insert_or_assign(prefix, RouteResult::dropped(reason, must_encrypt(prefix)));
+// Whether more than the prefix itself hangs on its routes.
+bool Planner::others_depend_on(const IpPrefix& prefix) const {
+    const auto point = points_.lower_bound(prefix.address);
+    if (prefix.length == 0) {  // fallbacks follow the default gateways
+        return true;
+    }
+    if (point != points_.end() && prefix.contains(*point)) {
+        return true;
+    }
+    return connected_.contains(prefix);
 }
-
-bool Planner::must_encrypt(const IpPrefix& prefix) const noexcept {
-    return std::ranges::any_of(encrypt_, [&](const IpPrefix& e) { return e.contains(prefix); });
-}
-
-bool Planner::is_own_network(const IpPrefix& prefix) const noexcept {
-    return std::ranges::any_of(world_.config.legs, [&](const LegConfig& leg) {
-        return std::ranges::any_of(addresses_of(leg), [&](const IpPrefix& a) { return a.network() == prefix; });
-    });
-}
-
-Plan plan(const World& world, const Plan* previous) { return Planner(world, previous).run(); }
 
 }  // namespace twinspan

@@ -9,6 +9,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -16,12 +18,20 @@
 
 namespace twinspan {
 
-// The mirror's present view. Routes: of the main table, the one per prefix that Linux uses, nexthop objects resolved.
+// Where the compiler looks routes up, of which there may be a million: of the main table, the one per prefix that Linux
+// uses, nexthop objects resolved.
+class RouteSource {
+public:
+    virtual ~RouteSource() = default;
+    virtual std::optional<netlink::RouteEvent> route(const IpPrefix& prefix) const = 0;
+    virtual void for_each_prefix(const std::function<void(const IpPrefix&)>& f) const = 0;
+};
+
+// The mirror's present view of all else.
 struct KernelView {
     std::vector<netlink::LinkEvent> links;
     std::vector<netlink::AddressEvent> addresses;
     std::vector<netlink::NeighbourEvent> neighbours;
-    std::vector<netlink::RouteEvent> routes;
 };
 
 struct PortState {
@@ -54,6 +64,7 @@ struct World {
     std::set<std::size_t> drained_tunnels;  // indexes
     std::set<LegAddress> failed;            // neighbours that Linux has given up on
     KernelView kernel;
+    const RouteSource* routes = nullptr;    // null: none; outlives the compiler
     Lookup4 fib4;
     Lookup6 fib6;
 };

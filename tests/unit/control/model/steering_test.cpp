@@ -94,7 +94,8 @@ TEST_F(SteeringTest, TheLegOfTheNicHasNoNetdevOfOurs) {
     }
     EXPECT_EQ(all_netdevs(config).size(), 7u);
     EXPECT_EQ(all_netdevs(config)[0].name, "eth0");
-    const Plan compiled = plan(world.world, nullptr);
+    world.compile();
+    const Plan& compiled = *world.planned;
     EXPECT_EQ(compiled.base.netdevs.size(), 6u);
 }
 
@@ -103,7 +104,8 @@ TEST_F(SteeringTest, NeighboursAndRoutesOfTheNicAreTheLegs) {
     world.world.kernel.links[test::TestWorld::lan].name = "eth0";
     world.neighbour("eth0", "10.10.0.9", test::mac(9));
     world.route("10.40.0.0/16", {{"eth0", "10.10.0.9"}});
-    const Plan compiled = plan(world.world, nullptr);
+    world.compile();
+    const Plan& compiled = *world.planned;
     EXPECT_TRUE(compiled.egress_of.contains(HopKey{test::TestWorld::lan, kNone, ip("10.10.0.9")}));
 }
 

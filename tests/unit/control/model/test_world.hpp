@@ -1,7 +1,7 @@
 // A world to compile: the lab's on-premises side with two links, and verbs to change what Linux says.
 #pragma once
 
-#include "control/model/compile.hpp"
+#include "control/model/planner.hpp"
 
 #include <cstdint>
 #include <string>
@@ -21,12 +21,28 @@ Sa* some_sa(std::size_t which = 0) {
     return reinterpret_cast<Sa*>(storage[which].data());
 }
 
+// What Linux would say about routes.
+class RouteList : public RouteSource {
+public:
+    std::optional<netlink::RouteEvent> route(const IpPrefix& prefix) const override {
+        const auto it = std::ranges::find(list, prefix, &netlink::RouteEvent::prefix);
+        return it == list.end() ? std::nullopt : std::optional(*it);
+    }
+    void for_each_prefix(const std::function<void(const IpPrefix&)>& f) const override {
+        for (const netlink::RouteEvent& route : list) {
+            f(route.prefix);
+        }
+    }
+    std::vector<netlink::RouteEvent> list;
+};
+
 class TestWorld {
 public:
     enum Legs : std::uint16_t { lan, prv_pri, prv_sec, msft_pri, msft_sec };
     enum Tunnels : std::uint16_t { azure_0, azure_1 };
 
     TestWorld() {
+        world.routes = &routes;
         Config& c = world.config;
         c.ports = {{"lan", "net_null0", ""}, {"primary", "net_null1", ""}, {"secondary", "net_null2", ""}};
         add_leg("lan", "lan", Zone::lan, Link::none, 0, "10.10.0.1/24");
@@ -107,20 +123,23 @@ public:
             }
             r.nexthops.push_back(h);
         }
-        world.kernel.routes.push_back(r);
+        routes.list.push_back(r);
     }
     void withdraw(std::string_view prefix) {
-        std::erase_if(world.kernel.routes, [&](const auto& r) { return r.prefix == pfx(prefix); });
+        std::erase_if(routes.list, [&](const auto& r) { return r.prefix == pfx(prefix); });
     }
     void split_over_microsoft(std::string_view prefix) {
         route(prefix, {{"msft-pri", "203.0.113.2"}, {"msft-sec", "203.0.113.6"}});
     }
     void through_tunnels(std::string_view prefix) { route(prefix, {{"azure-0"}, {"azure-1"}}); }
 
-    // As the daemon does it: plan after plan, a repair when only links changed.
+    // As the daemon does it: a compile, and a repair when only links changed.
     void compile() {
-        Plan next = plan(world, planned ? &*planned : nullptr);
-        planned = std::move(next);
+        if (!planner) {
+            planner.emplace(world);
+            planned = &planner->plan();
+        }
+        changes = planner->compile();
         repair();
     }
     void repair() { snapshot = assemble(*planned, live_state(world), ++generation); }
@@ -145,7 +164,10 @@ public:
     }
 
     World world;
-    std::optional<Plan> planned;
+    RouteList routes;
+    std::optional<Planner> planner;
+    Plan* planned = nullptr;
+    PlanChanges changes;
     std::unique_ptr<Snapshot> snapshot;
 
 private:
