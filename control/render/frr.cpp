@@ -108,6 +108,8 @@ void write_head(Text& text, const Config& config) {
     text.line("hostname ", config.name);
     text.line("log syslog informational");
     text.line("service integrated-vtysh-config");
+    text.line("! zebra keeps a nexthop group that has lost a member to a carrier, and its routes with it.");
+    text.line("no zebra nexthop kernel enable");
     text.line('!');
 }
 

@@ -62,7 +62,7 @@ def _rendered(twinspanctl: Path) -> str:
     folder = LAB_DIR / "rendered"
     netns.run(str(twinspanctl), "render", "frr", "--config", str(LAB_DIR / "nva.yaml"), "--out", str(folder))
     text = (folder / "frr.conf").read_text()
-    return text + routing.nva_additions(text)
+    return text + routing.nva_additions()
 
 
 def _raise_backlog() -> None:

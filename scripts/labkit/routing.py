@@ -25,13 +25,11 @@ bfd
  exit
 exit
 """
-# Without nexthop groups in the kernel: zebra 8.4 keeps one that has lost a member to a carrier, and its routes with it.
-NO_GROUPS = "no zebra nexthop kernel enable"
 HEAD = f"""\
 frr defaults traditional
 hostname {{host}}
 log stdout informational
-{NO_GROUPS}
+no zebra nexthop kernel enable
 {{bfd}}"""
 # host -> prefix -> over how many devices, once BGP has converged.
 MICROSOFT_ALONE = {
@@ -234,9 +232,8 @@ exit
 """)
 
 
-def nva_additions(rendered: str) -> str:
+def nva_additions() -> str:
     """What the lab asks of FRR beside what twinspanctl renders: BFD inside the tunnels, whose other end hears of two cut links by it alone."""
     lines = [f"neighbor {theirs} {option}" for _, theirs in TUNNEL_ADDRESSES.values() for option in ("timers connect 1", "bfd profile fast")]
     body = "\n".join(f" {line}" for line in lines)
-    groups = "" if NO_GROUPS in rendered else f"{NO_GROUPS}\n"
-    return f"{groups}{BFD}router bgp {SITE_ASN}\n{body}\nexit\n"
+    return f"{BFD}router bgp {SITE_ASN}\n{body}\nexit\n"
