@@ -22,7 +22,7 @@ mount -t proc proc /proc; mount -t sysfs sys /sys
 for directory in /run /tmp /dev/shm; do mount -t tmpfs tmpfs $directory; done
 mount -t cgroup2 cgroup2 /sys/fs/cgroup; mount -t devpts devpts /dev/pts
 hostname twinspan
-modprobe virtio_blk
+modprobe -a tun virtio_blk
 until [ -e /dev/vdb ]; do sleep 0.1; done
 mkdir -p /run/results /run/netns /opt/twinspan
 tar -x -f /dev/vda -C /opt/twinspan

@@ -8,12 +8,10 @@ from pathlib import Path
 import net
 
 SETTINGS = """\
+{rendered}
 charon-systemd {{
     load = nonce openssl pem x509 pubkey constraints kernel-netlink socket-default vici
     install_routes = no
-    retransmit_timeout = 1
-    retransmit_base = 1.2
-    retransmit_tries = 6
     filelog {{
         log {{
             path = {folder}/charon.log
@@ -26,7 +24,6 @@ charon-systemd {{
     journal {{ default = -1 }}
     plugins {{
         vici {{ socket = unix://{socket} }}
-        {plugins}
     }}
 }}
 swanctl {{ load = openssl pem x509 }}
@@ -34,14 +31,16 @@ swanctl {{ load = openssl pem x509 }}
 
 
 class Ike:
-    def __init__(self, namespace: str, folder: Path, plugins: str = ""):
+    def __init__(self, namespace: str, folder: Path):
         self.namespace, self.folder = namespace, folder
         self.socket = f"/run/{namespace}.vici"
         self.process: subprocess.Popen | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "strongswan.conf").write_text(SETTINGS.format(folder=folder, socket=self.socket, plugins=plugins))
 
-    def start(self) -> None:
+    def start(self, rendered: Path | None = None) -> None:
+        """With what Twinspan renders for strongswan.d, or without."""
+        (self.folder / "strongswan.conf").write_text(SETTINGS.format(
+            folder=self.folder, socket=self.socket, rendered=f"include {rendered}" if rendered else ""))
         environment = dict(os.environ, STRONGSWAN_CONF=str(self.folder / "strongswan.conf"))
         with open(self.folder / "charon.out", "ab") as log:
             self.process = subprocess.Popen(["ip", "netns", "exec", self.namespace, "/usr/sbin/charon-systemd"], env=environment,

@@ -40,9 +40,9 @@ peerings:
       - {{ link: secondary, vlan: 100, addresses: [172.16.0.5/30] }}
 tunnels:
   azure-0:
-    {{ if-id: 1, local: 172.16.0.1, remote: 10.30.0.4, address: 169.254.21.1/30, ike: {{ psk-file: psk, dpd: 9s, rekey-bytes: {rekey_bytes} }} }}
+    {{ if-id: 1, local: 172.16.0.1, remote: 10.30.0.4, address: 169.254.21.1/30, ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
   azure-1:
-    {{ if-id: 2, local: 172.16.0.5, remote: 10.30.0.5, address: 169.254.21.5/30, ike: {{ psk-file: psk, dpd: 9s, rekey-bytes: {rekey_bytes} }} }}
+    {{ if-id: 2, local: 172.16.0.5, remote: 10.30.0.5, address: 169.254.21.5/30, ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
 encrypt: [10.20.0.0/16]
 state-dir: /run/twinspan-state
 """
@@ -122,7 +122,7 @@ class Testbed:
         """strongSwan's file, as twinspanctl renders it from the one file."""
         out = self.folder / "rendered"
         net.run(BIN / "twinspanctl", "render", "strongswan", "--config", self.config, "--out", out)
-        return next(out.rglob("*swan*.conf"))
+        return out / "swanctl.conf"
 
     def start_daemon(self) -> None:
         with open(RESULTS / "twinspand.log", "ab") as log:
@@ -145,8 +145,9 @@ class Testbed:
         self.peer_ike.load(self.peer_config)
 
     def start_ike(self) -> None:
-        self.ike.start()
-        self.ike.load(self.render())
+        rendered = self.render()
+        self.ike.start(rendered.with_name("twinspan.conf"))
+        self.ike.load(rendered)
 
     def show(self, what: str):
         return json.loads(net.run(BIN / "twinspanctl", "--name", "nva", "show", what, "--json"))
