@@ -1,5 +1,6 @@
 // twinspan_bench: cycles per packet of the whole path, beside the bare cipher. scripts/bench builds, runs and draws it.
 #include "bench/measure.hpp"
+#include "bench/mirror.hpp"
 #include "dataplane/io/buffers.hpp"
 #include "dataplane/io/eal.hpp"
 
@@ -7,6 +8,7 @@
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -140,6 +142,17 @@ Result<nlohmann::json> run(const Options& options) {
     return report;
 }
 
+int write(const Result<nlohmann::json>& report, const std::string& output) {
+    if (!report) {
+        std::cerr << "twinspan_bench: " << report.error().what << '\n';
+        return 1;
+    }
+    if (!output.empty()) {
+        std::ofstream{output} << report->dump(2) << '\n';
+    }
+    return 0;
+}
+
 }  // namespace
 }  // namespace twinspan::bench
 
@@ -149,17 +162,23 @@ int main(int argc, char** argv) {
     app.add_flag("--quick", options.quick, "fewer and shorter samples");
     app.add_option("--output", options.output, "write the report as JSON to this file");
     app.add_option("--only", options.only, "one path: forward, nat_out, nat_in, esp_out, esp_in");
+    twinspan::bench::MirrorBench mirror;
+    CLI::App& mirror_command = *app.add_subcommand("mirror", "the route mirror at the Internet's size, instead");
+    mirror_command.add_option("--routes", mirror.routes, "IPv4 routes in the kernel");
+    mirror_command.add_option("--seconds", mirror.seconds, "of sustained changes");
+    mirror_command.add_option("--churn", mirror.churn, "random changes");
+    mirror_command.fallthrough();
     CLI11_PARSE(app, argc, argv);
+    if (mirror_command) {
+        if (options.quick) {
+            mirror.routes = std::min<std::size_t>(mirror.routes, 100'000);
+            mirror.seconds = std::min(mirror.seconds, 3u);
+            mirror.churn = std::min<std::size_t>(mirror.churn, 60'000);
+        }
+        return twinspan::bench::write(twinspan::bench::run_mirror(mirror), options.output);
+    }
     if (!twinspan::bench::enough_hugepages()) {
         return 2;
     }
-    const auto report = twinspan::bench::run(options);
-    if (!report) {
-        std::cerr << "twinspan_bench: " << report.error().what << '\n';
-        return 1;
-    }
-    if (!options.output.empty()) {
-        std::ofstream{options.output} << report->dump(2) << '\n';
-    }
-    return 0;
+    return twinspan::bench::write(twinspan::bench::run(options), options.output);
 }

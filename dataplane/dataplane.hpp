@@ -32,7 +32,7 @@ struct DataplaneOptions {
     std::uint32_t buffers = 32768;        // mbufs in the pool
     std::uint16_t max_mtu = 1500;         // of all ports and netdevs: the size of the buffers follows
     std::uint32_t nat_sessions = 1 << 17;
-    std::uint32_t max_routes4 = 1 << 17;  // also bounds memory for /25 and longer
+    std::uint32_t max_routes4 = 1 << 21;  // also bounds memory for /25 and longer; taken when used
     std::uint32_t max_routes6 = 1 << 15;
     std::vector<std::string> eal_args;    // appended as they are
 };

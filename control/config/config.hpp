@@ -38,7 +38,7 @@ struct WorkersConfig {
 struct PortConfig {
     std::string name;
     std::string device;  // either this,
-    std::string shared;  // or the netdev of a NIC that Linux keeps
+    std::string shared{};  // or the netdev of a NIC that Linux keeps
     std::uint16_t mtu = 1500;
 };
 
@@ -99,7 +99,7 @@ struct TunnelConfig {
 struct LimitsConfig {
     std::uint32_t punt_pps = 10000;        // to Linux, per worker
     std::uint32_t icmp_errors_pps = 1000;  // made here, per worker
-    std::uint32_t routes_ipv4 = 1u << 17;
+    std::uint32_t routes_ipv4 = 1u << 21;
     std::uint32_t routes_ipv6 = 1u << 15;
 };
 

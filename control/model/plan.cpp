@@ -259,18 +259,13 @@ void Planner::make_egresses() {
     drop_egress(Drop::no_route, Zone::self);  // egress 0, for group numbers that no group has
     find_default_gateways();
     add_tunnel_paths();
-    const auto add_groups = [&](bool in_use) {
-        for (const auto& [key, group] : plan_.groups.groups()) {
-            if ((group.routes != 0) == in_use) {
-                add_group_egresses(key);
-            }
+    for (const auto& [key, group] : plan_.groups.groups()) {
+        const std::size_t wanted = plan_.wanted.size();
+        add_group_egresses(key);
+        if (group.routes == 0) {  // packets may still name it, but its neighbours need not be asked for
+            plan_.wanted.erase(plan_.wanted.begin() + static_cast<std::ptrdiff_t>(wanted), plan_.wanted.end());
         }
-    };
-    add_groups(true);
-    // Packets may still name those on their way out, but their neighbours need not be asked for.
-    const std::size_t wanted = plan_.wanted.size();
-    add_groups(false);
-    plan_.wanted.erase(plan_.wanted.begin() + static_cast<std::ptrdiff_t>(wanted), plan_.wanted.end());
+    }
     all_egresses_due_ = false;
     changes_.hops = true;
 }

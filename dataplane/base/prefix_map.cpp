@@ -1,6 +1,7 @@
 #include "dataplane/base/prefix_map.hpp"
 
 #include <algorithm>
+#include <atomic>
 
 namespace twinspan {
 namespace {
@@ -10,6 +11,11 @@ constexpr std::size_t kFirstSlots = 64;
 constexpr std::uint32_t mask4(unsigned length) noexcept { return length == 0 ? 0 : ~std::uint32_t{0} << (32 - length); }
 
 }  // namespace
+
+std::uint64_t PrefixMap4::next_salt() noexcept {
+    static std::atomic<std::uint64_t> made{0};
+    return (made.fetch_add(1, std::memory_order_relaxed) + 1) * 0xd1342543de82ef95u;
+}
 
 std::size_t PrefixMap4::find_slot(std::uint32_t address, unsigned length) const noexcept {
     if (counts_[length] == 0) {

@@ -61,7 +61,7 @@ private:
         std::uint8_t length = kFree;
     };
     std::size_t home(std::uint32_t address, unsigned length) const noexcept {
-        std::uint64_t h = (std::uint64_t{address} << 8 | length) * 0x9e3779b97f4a7c15u;
+        std::uint64_t h = ((std::uint64_t{address} << 8 | length) ^ salt_) * 0x9e3779b97f4a7c15u;
         h = (h ^ h >> 32) * 0xff51afd7ed558ccdu;
         return static_cast<std::size_t>((h >> 32) * slots_.size() >> 32);
     }
@@ -69,7 +69,11 @@ private:
     std::size_t find_slot(std::uint32_t address, unsigned length) const noexcept;
     void grow();
 
+    static std::uint64_t next_salt() noexcept;
+
     std::vector<Slot> slots_;
+    // No two maps scatter alike. One that is filled in another's order would fill from the front, in one long chain.
+    std::uint64_t salt_ = next_salt();
     std::size_t size_ = 0;
     std::array<std::uint32_t, 33> counts_{};
 };

@@ -27,7 +27,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         static_cast<void>(decode_error(message));
         // The sequence number is free here: it says what to do with the event.
         if ((header->sequence & 2) != 0 && !dumping) {
-            state.begin_resync(Parts::all());
+            state.begin_resync(Parts::all(), (header->sequence & 8) != 0);
             dumping = true;
         }
         if (const auto event = decode(message); event && *event) {
