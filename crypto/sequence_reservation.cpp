@@ -113,8 +113,7 @@ std::expected<SequenceReservation, std::string> SequenceReservation::open(const 
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
         return failed("another process or SA uses this key and salt:", lock_file);
     }
-    SequenceReservation reservation{directory / (key_hex + ".seq"), lock.release(), spi, std::move(key_hex),
-                                    chunk};
+    SequenceReservation reservation{directory / (key_hex + ".seq"), lock.release(), spi, std::move(key_hex), chunk};
     const auto stored = reservation.read();
     if (!stored) {
         return std::unexpected(stored.error());
@@ -190,7 +189,7 @@ std::optional<std::uint64_t> SequencePace::due(const OutboundSa& sa, std::uint64
     const std::uint64_t end = sa.end_of_sequence();
     const std::uint64_t next = std::min(sa.next_seq(), end);
     const std::uint64_t used = next - std::exchange(next_at_last_call_, next);
-    const std::uint64_t wanted = std::max(chunk_, used < end / calls_ahead_ ? calls_ahead_ * used : end);
+    const std::uint64_t wanted = std::max(chunk_, used < kMostAhead / calls_ahead_ ? calls_ahead_ * used : kMostAhead);
     const std::uint64_t left = reserved_until > next ? reserved_until - next : 0;
     if (reserved_until >= end || left >= wanted / 2) {
         return std::nullopt;

@@ -27,6 +27,9 @@ class SequencePace {
 public:
     // 0.4 s of 10 million packets a second; a hard stop costs at most this many of the 2^32 numbers.
     static constexpr std::uint64_t kDefaultChunk = std::uint64_t{1} << 22;
+    // 2 s of 130 million packets a second. A peer with extended numbers cannot follow over a gap of 2^32 (RFC 4303
+    // appendix A2.2).
+    static constexpr std::uint64_t kMostAhead = std::uint64_t{1} << 28;
 
     // Each time, as many numbers as `calls_ahead` calls would use.
     explicit SequencePace(std::uint64_t first, std::uint64_t chunk = kDefaultChunk,
