@@ -57,16 +57,17 @@ XfrmMirror::XfrmMirror(XfrmListener& listener, Problem on_problem, Socket events
       buffer_(Socket::kReadBytes) {}
 
 Result<void> XfrmMirror::on_readable() {
+    behind_ = true;
     for (unsigned reads = 0; reads < kReadsPerCall; ++reads) {
         const Result<Read> read = events_.read(bytes_of(buffer_));
         if (!read) {
             return std::unexpected(read.error());
         }
         if (read->outcome == ReadOutcome::drained) {
+            behind_ = false;
             break;
         }
         if (read->outcome == ReadOutcome::overrun) {
-            // What is still queued is older than the dump to come, and is read before it.
             explicit_bzero(buffer_.data(), buffer_.size());
             ++metrics_.overruns;
             request_resync();
@@ -81,7 +82,7 @@ Result<void> XfrmMirror::on_readable() {
 }
 
 void XfrmMirror::tick() {
-    if (resync_due_ && Clock::now() >= not_before_) {
+    if (resync_due_ && !behind_ && Clock::now() >= not_before_) {
         resync();
     }
 }

@@ -71,6 +71,8 @@ private:
     SecretBytes buffer_;
     XfrmMetrics metrics_;
     bool resync_due_ = false;
+    // Events are queued that a dump would overtake. After an overrun none come besides until these are read.
+    bool behind_ = false;
     Clock::time_point not_before_{};  // the next dump, after one that failed
     std::uint32_t sequence_ = 0;
 };

@@ -317,6 +317,35 @@ TEST(XfrmSocket, EventsArriveAndAnOverrunLeadsToADump) {
     });
 }
 
+// More is queued before the overrun than one call reads; none of it may undo what the dump tells.
+TEST(XfrmSocket, WhatWasQueuedBeforeAnOverrunIsReadBeforeTheDump) {
+    struct Order : Listener {
+        unsigned late = 0;
+        void apply(XfrmEvent event) override {
+            late += complete != 0 && std::holds_alternative<SasFlushed>(event) ? 1 : 0;
+            Listener::apply(std::move(event));
+        }
+    };
+    in_namespace([] {
+        Order listener;
+        auto mirror = XfrmMirror::open(listener, {}, std::size_t{1} << 18);
+        ASSERT_TRUE(mirror) << mirror.error().what;
+        Reserved kernel;
+        for (std::uint32_t i = 0; i < 2000; ++i) {
+            kernel.reserve(0x5000 + i);
+            kernel.flush();
+        }
+        for (unsigned calls = 0; calls < 40; ++calls) {
+            ASSERT_TRUE((*mirror)->on_readable());
+            (*mirror)->tick();
+        }
+        EXPECT_EQ((*mirror)->metrics().overruns, 1u);
+        EXPECT_EQ(listener.complete, 1u);
+        EXPECT_GT(listener.applied, 64u);
+        EXPECT_EQ(listener.late, 0u);
+    });
+}
+
 TEST(XfrmSocket, NumbersOfAnSaThatIsNotCompleteAreRefused) {
     in_namespace([] {
         Reserved kernel;
