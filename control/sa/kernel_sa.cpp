@@ -29,6 +29,7 @@ std::expected<std::unique_ptr<KernelSa>, std::string> KernelSa::make(const Engin
     sa->id_ = event.id;
     sa->tunnel_ = match.tunnel;
     sa->form_ = now->replay ? std::move(*now->replay) : std::move(event.replay);
+    sa->most_written_ = sa->form_.sent;
     sa->base_ = now->lifetime.value_or(event.lifetime);
     sa->written_ = {sa->base_.packets, sa->base_.bytes};
     SaConfig config{.spi = event.id.spi,
@@ -90,8 +91,10 @@ netlink::Answer<void> KernelSa::reassert(netlink::XfrmKernel& kernel, std::uint6
 // Linux keeps the last number used. It takes the wrong form of replay state without a word and changes nothing: the
 // first time, the number is read back.
 netlink::Answer<void> KernelSa::cover(netlink::XfrmKernel& kernel, std::uint64_t limit) {
-    form_.sent = limit - 1;
-    if (auto written = kernel.write({.id = id_, .replay = form_, .lifetime = {}}); !written) {
+    if (auto alone = check_alone(kernel); !alone) {
+        return alone;
+    }
+    if (auto written = write_sent(kernel, limit - 1, {}); !written) {
         return written;
     }
     if (!verified_) {
@@ -108,6 +111,29 @@ netlink::Answer<void> KernelSa::cover(netlink::XfrmKernel& kernel, std::uint64_t
     reserved_until_ = limit;
     out_->raise_limit(limit);
     return {};
+}
+
+// ESP of Linux's own, or of another daemon, takes the numbers that come next here.
+netlink::Answer<void> KernelSa::check_alone(netlink::XfrmKernel& kernel) const {
+    const auto now = kernel.read(id_);
+    if (!now) {
+        return std::unexpected(now.error());
+    }
+    if (now->replay && now->replay->sent > most_written_) {
+        return std::unexpected(netlink::KernelRefusal{
+            EBUSY, "reserving numbers of " + id_.text() + ": somebody else sends over it, Linux is at number " +
+                       std::to_string(now->replay->sent) + ", past " + std::to_string(most_written_)});
+    }
+    return {};
+}
+
+// A refusal does not say that Linux has it not: its answer may be lost.
+netlink::Answer<void> KernelSa::write_sent(netlink::XfrmKernel& kernel, std::uint64_t sent,
+                                           const std::optional<netlink::SaLifetime>& lifetime) {
+    form_.sent = sent;
+    const auto written = kernel.write({.id = id_, .replay = form_, .lifetime = lifetime});
+    most_written_ = written ? sent : std::max(sent, most_written_);
+    return written;
 }
 
 SaUsage KernelSa::usage() const noexcept {
@@ -153,14 +179,11 @@ netlink::Answer<void> KernelSa::give_back(netlink::XfrmKernel& kernel, std::uint
         return kernel.write(last);
     }
     out_->stop();
-    const std::uint64_t next = std::min(out_->next_seq(), reserved_until_);
-    form_.sent = next - 1;
-    last.replay = form_;
-    auto written = kernel.write(last);
-    if (written) {
-        reserved_until_ = next;
+    reserved_until_ = std::min(out_->next_seq(), reserved_until_);
+    if (auto alone = check_alone(kernel); !alone) {
+        return alone;
     }
-    return written;
+    return write_sent(kernel, reserved_until_ - 1, last.lifetime);
 }
 
 SaLimit KernelSa::limit_reached() const noexcept {

@@ -63,6 +63,9 @@ private:
     KernelSa() = default;
     netlink::SaCheckpoint counters(std::uint64_t now_s) const;
     netlink::Answer<void> cover(netlink::XfrmKernel& kernel, std::uint64_t limit);
+    netlink::Answer<void> check_alone(netlink::XfrmKernel& kernel) const;
+    netlink::Answer<void> write_sent(netlink::XfrmKernel& kernel, std::uint64_t sent,
+                                     const std::optional<netlink::SaLifetime>& lifetime);
 
     netlink::SaId id_;
     std::size_t tunnel_ = 0;
@@ -75,6 +78,7 @@ private:
     netlink::SaLifetime base_;
     std::optional<SequencePace> pace_;
     std::uint64_t reserved_until_ = 0;
+    std::uint64_t most_written_ = 0;  // Linux's number is not past it, unless somebody else sends over the SA
     bool verified_ = false;  // Linux was seen to keep what it takes
     SaUsage written_;
     std::uint64_t written_highest_ = 0;

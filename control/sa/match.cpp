@@ -28,6 +28,9 @@ std::expected<Suite, SaRefusal> suite_of(const netlink::SaEvent& sa) {
                                                                          " bytes with its salt; " +
                                                                          std::string{kAesGcm} + " has 20, 28 or 36"});
     }
+    if (std::ranges::all_of(sa.keymat.span(), [](std::uint8_t byte) { return byte == 0; })) {
+        return unsupported("its key is all zeros, as Linux shows every key under lockdown=confidentiality");
+    }
     return suite->id;
 }
 

@@ -109,6 +109,9 @@ void SaStore::add(netlink::SaEvent event, const SaMatch& match) {
     if (conflicts(event, match, key)) {
         return;
     }
+    if (std::ranges::find(dying_, key, &KernelSa::key) != dying_.end()) {
+        commit();  // workers may use its key still: only after a grace period is known where its numbers end
+    }
     const auto ended = ended_.find(key);
     auto sa = KernelSa::make(engine_, *kernel_, event, match, ended == ended_.end() ? 1 : ended->second);
     if (!sa) {

@@ -7,9 +7,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <memory>
 #include <random>
 #include <set>
+#include <utility>
 
 namespace twinspan {
 namespace {
@@ -167,6 +169,74 @@ TEST(SaStore, AKeyThatComesBackGoesOnWhereItEnded) {
     site.add(0x1003, true, 2);
     ASSERT_NE(site.tunnel().out, nullptr);
     EXPECT_EQ(site.tunnel().out->next_seq(), 11u);
+}
+
+// As strongSwan moves an SA to another address: deletes it, and adds it with the numbers that it had read before. Both
+// are in one batch, and workers send until the grace period is over.
+TEST(SaStore, AKeyThatComesBackInTheSameBatchGoesOnWhereItEnded) {
+    for (const bool flushed : {false, true}) {
+        Site site;
+        const auto id = site.add(0x1002, true, 2);
+        OutboundSa* old = site.tunnel().out;
+        EXPECT_EQ(old->reserve_burst(10).granted, 10u);
+        site.store->set_workers({[] {}, [&] { static_cast<void>(std::exchange(old, nullptr)->reserve_burst(5)); }});
+        site.kernel.sas[id].replay.sent = 3;
+        site.store->apply(flushed ? netlink::XfrmEvent{netlink::SasFlushed{}} : netlink::SaDeleted{id});
+        site.store->apply(site.kernel.event(site.kernel.sas[id]));
+        site.store->commit();
+        ASSERT_NE(site.tunnel().out, nullptr);
+        EXPECT_EQ(site.tunnel().out->next_seq(), 16u);
+        EXPECT_EQ(site.kernel.sas[id].replay.sent, site.tunnel().out->limit() - 1);
+    }
+}
+
+TEST(SaStore, WhatWasGivenBackIsCoveredAgainAlsoIfTheAnswerWasLost) {
+    struct Deaf : test::SharedKernel {
+        Deaf(FakeKernel& kernel, const bool& deaf) : SharedKernel(kernel), deaf_(deaf) {}
+        netlink::Answer<void> write(const netlink::SaCheckpoint& checkpoint) override {
+            const auto written = SharedKernel::write(checkpoint);
+            return deaf_ ? std::unexpected(netlink::KernelRefusal{ETIMEDOUT, "no answer"}) : written;
+        }
+        const bool& deaf_;
+    };
+    Site site;
+    bool deaf = false;
+    site.store = std::make_unique<SaStore>(Engine::create().value(), site.world, site.metrics,
+                                           std::make_unique<Deaf>(site.kernel, deaf));
+    site.store->set_workers({[] {}, [&] { deaf = true; }});
+    const auto old_out = site.add(0x1002, true, 2);
+    EXPECT_EQ(site.tunnel().out->reserve_burst(7).granted, 7u);
+    const auto new_out = site.add(0x2002, true, 4);
+    deaf = false;
+    EXPECT_EQ(site.kernel.sas[old_out].replay.sent, 7u);
+    site.store->set_workers({});
+    site.remove(new_out);
+    ASSERT_NE(site.tunnel().out, nullptr);
+    EXPECT_EQ(site.tunnel().out->spi(), 0x1002u);
+    EXPECT_EQ(site.kernel.sas[old_out].replay.sent, site.tunnel().out->limit() - 1);
+}
+
+TEST(SaStore, AnSaThatLinuxSendsOverItselfGetsNoMoreNumbers) {
+    Site site;
+    const auto id = site.add(0x1002, true, 2);
+    OutboundSa& out = *site.tunnel().out;
+    const std::uint64_t limit = out.limit();
+    site.kernel.sas[id].replay.sent += 1;  // which comes next here
+    while (out.reserve_burst(1u << 20).granted != 0) {
+    }
+    site.store->tick();
+    EXPECT_EQ(out.limit(), limit);
+    EXPECT_GT(site.metrics[Metric::xfrm_write_failures], 0u);
+    site.store->close();
+    EXPECT_EQ(site.kernel.sas[id].replay.sent, limit) << "a restart goes on past what the other has used";
+}
+
+// Under lockdown=confidentiality Linux shows every key so.
+TEST(SaStore, AKeyThatIsAllZerosIsNotUsed) {
+    Site site;
+    site.add(0x1002, true, 0);
+    EXPECT_EQ(site.tunnel().out, nullptr);
+    EXPECT_EQ(site.metrics[Metric::xfrm_sa_unsupported], 1u);
 }
 
 TEST(SaStore, BadSasAreNamedOnceAndTheOthersGoOn) {
