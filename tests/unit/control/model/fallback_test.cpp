@@ -123,6 +123,18 @@ TEST_F(Fallback, follows_the_default_route_of_the_internet_leg) {
     EXPECT_EQ(lookup(kOffice365), route_before) << "routes do not change with the default gateway";
 }
 
+TEST_F(Fallback, leaves_out_an_internet_leg_without_default_route) {
+    LegConfig second = world.config.legs[inet];
+    second.netdev = "inet1";
+    second.tag_count = 1;
+    second.tags[0] = {kEtherTypeVlan, to_be16(7)};
+    second.addresses4 = {{ip("192.0.3.2").v4(), 24}};
+    world.config.legs.push_back(second);
+    compile();
+    cut(true);
+    EXPECT_EQ(buckets_on(kOffice365, static_cast<Legs>(inet)), 256u);
+}
+
 TEST_F(Fallback, never_leads_to_the_internet_without_a_pool_or_for_what_cannot_be_translated) {
     neighbour("msft-pri", "2001:db8::2", mac(0xa1));
     route("2603:1000::/24", {{"msft-pri", "2001:db8::2"}});

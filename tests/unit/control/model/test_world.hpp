@@ -63,7 +63,7 @@ public:
     // A third uplink with a pool, a tunnel over it, and the peerings' fallbacks to them.
     void with_internet() {
         Config& c = world.config;
-        c.ports.push_back({"inet", "net_null3"});
+        c.ports.push_back({"inet", "net_null3", ""});
         world.ports.push_back({mac(0x13), true});
         add_leg("inet", "inet", Zone::internet, Link::none, 0, "192.0.2.2/24");
         PoolConfig pool;
