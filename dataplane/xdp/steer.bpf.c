@@ -15,6 +15,7 @@
 enum {
     vid_mask = 0x0fff,
     fragment_offset_mask = 0x1fff,
+    more_fragments = 0x2000,
     nat_t_port = 4500,          // RFC 3948 section 2.1
     non_esp_marker_bytes = 4,   // RFC 3948 section 2.2; also the SPI of ESP
     platform_address = 0xa83f8110,  // 168.63.129.16: Azure's DHCP, DNS and health probes
@@ -92,11 +93,17 @@ static __always_inline enum steer_verdict verdict_of(const struct steer_prefix* 
 }
 
 // To a tunnel's local address. IKE and keepalives are Linux's. A fragment without the UDP header cannot be judged; the
-// one with it is taken, so that Linux never completes a datagram with ESP and decrypts it past the workers.
-static __always_inline enum steer_verdict judge_udp(const void* at, const void* end) {
-    const struct udphdr* udp = at;
-    const __be32* payload = at + sizeof(*udp);
-    if ((const void*)(payload + 1) > end || udp->dest != bpf_htons(nat_t_port))
+// one with it is taken, also where it ends before the marker, so that Linux never completes a datagram with ESP and
+// decrypts it past the workers.
+static __always_inline enum steer_verdict judge_udp(const struct iphdr* ip, const void* end) {
+    const struct udphdr* udp = (const void*)ip + ip->ihl * 4;
+    const __be32* payload = (const void*)(udp + 1);
+    if ((const void*)payload > end || udp->dest != bpf_htons(nat_t_port))
+        return STEER_LINUX;
+    const int there = bpf_ntohs(ip->tot_len) - ip->ihl * 4;
+    if ((ip->frag_off & bpf_htons(more_fragments)) && there < (int)sizeof(*udp) + non_esp_marker_bytes)
+        return STEER_ESP_IN_UDP;
+    if ((const void*)(payload + 1) > end)
         return STEER_LINUX;
     if (bpf_ntohs(udp->len) < sizeof(*udp) + non_esp_marker_bytes || *payload == 0)
         return STEER_LINUX;
@@ -112,7 +119,7 @@ static __always_inline enum steer_verdict judge_ipv4(const void* at, const void*
         if (ip->protocol == IPPROTO_ESP)
             return STEER_ESP;
         if (ip->protocol == IPPROTO_UDP && !(ip->frag_off & bpf_htons(fragment_offset_mask)))
-            return judge_udp(at + ip->ihl * 4, end);
+            return judge_udp(ip, end);
         return STEER_LINUX;
     }
     struct steer_prefix host = {.length = 128, .address = {[10] = 0xff, [11] = 0xff}};
@@ -185,8 +192,8 @@ static __always_inline int steer(struct xdp_md* ctx, __be16 stripped_tpid, __u16
     if (verdict == STEER_LINUX)
         return count(STEER_LINUX, XDP_PASS);
     __u32 queue = ctx->rx_queue_index;
-    if (!bpf_map_lookup_elem(&xsks_map, &queue))
-        return count(STEER_NO_SOCKET, XDP_PASS);
+    if (!bpf_map_lookup_elem(&xsks_map, &queue))  // Linux could forward it in clear
+        return count(STEER_NO_SOCKET, verdict == STEER_ENCRYPT ? XDP_DROP : XDP_PASS);
     if (stripped_tpid && !push_tag(ctx, stripped_tpid, stripped_tci))
         return count(STEER_NO_SOCKET, XDP_PASS);
     return count(verdict, bpf_redirect_map(&xsks_map, queue, XDP_PASS));

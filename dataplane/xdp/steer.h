@@ -11,7 +11,7 @@ enum steer_verdict {
     STEER_POOL,       /* to an address of a NAT pool */
     STEER_ENCRYPT,    /* to a prefix under `encrypt:` */
     STEER_TAG,        /* with the VLAN tags of a leg */
-    STEER_NO_SOCKET,  /* ours, but its receive queue has no socket: XDP_PASS */
+    STEER_NO_SOCKET,  /* ours, but its receive queue has no socket: XDP_PASS; XDP_DROP under `encrypt:` */
     STEER_VERDICTS
 };
 

@@ -22,6 +22,7 @@ using namespace test;
 constexpr MacAddress kOurs{0x02, 0, 0, 0, 0, 1};
 constexpr MacAddress kPeer{0x02, 0, 0, 0, 0, 2};
 constexpr MacAddress kBroadcast{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+constexpr int kDrop = 1;      // XDP_DROP
 constexpr int kPass = 2;      // XDP_PASS
 constexpr int kRedirect = 4;  // XDP_REDIRECT
 
@@ -155,6 +156,8 @@ std::vector<Row> rows_of_tunnels() {
         {"four bytes", frame(udp("10.0.0.4", 4500, {1, 0, 0, 0})), kNatT},
         {"no payload", frame(udp("10.0.0.4", 4500, {})), kLinux},
         {"first fragment of ESP in UDP", frame(udp("10.0.0.4", 4500, kSealed, kMore)), kNatT},
+        {"first fragment of UDP that ends before the marker", cut(frame(udp("10.0.0.4", 4500, {}, kMore)), 60), kNatT},
+        {"first fragment of UDP to another port", cut(frame(udp("10.0.0.4", 500, {}, kMore)), 60), kLinux},
         {"first fragment of IKE", frame(udp("10.0.0.4", 4500, ike(), kMore)), kLinux},
         {"later fragment of UDP", frame(udp("10.0.0.4", 4500, kSealed, 185)), kLinux},
         {"last fragment at offset 8 of UDP", frame(udp("10.0.0.4", 4500, kSealed, 1)), kLinux},
@@ -241,7 +244,9 @@ TEST_F(XdpProgramTest, EveryFrameGoesWhereItBelongs) {
     }
 }
 
-TEST_F(XdpProgramTest, WithoutASocketEverythingIsLinuxs) {
+TEST_F(XdpProgramTest, WithoutASocketEverythingIsLinuxsButWhatItWouldForwardInClear) {
+    EXPECT_EQ(verdict(frame(tcp("10.30.0.1", "10.20.0.1")), kDrop), Steered::no_socket);
+    EXPECT_EQ(verdict(frame(tcp("10.30.0.1", "198.51.100.1")), kPass), Steered::no_socket);
     EXPECT_EQ(verdict(frame(esp("10.0.0.4")), kPass), Steered::no_socket);
     EXPECT_EQ(verdict(frame(tcp("10.0.0.9", "10.0.0.1")), kPass), Steered::to_linux);
 }
