@@ -59,7 +59,7 @@ def _receive(port: int, addresses: list[str]) -> None:
     try:
         while True:
             for each in select.select(list(sockets), [], [])[0]:
-                got[sockets[each]].append((struct.unpack_from("!I", each.recv(2048))[0], time.monotonic()))
+                got[sockets[each]].append((struct.unpack_from("!I", each.recv(2048))[0], time.time()))
     except Stop:
         pass
     print(json.dumps(got))
@@ -81,18 +81,21 @@ class Stream:
                                 stdout=subprocess.PIPE, text=True)
 
     def end(self) -> dict:
-        """Sent per address, and by address: lost, duplicated, longest silence in s."""
+        """Sent in all, lost, arrived twice, the longest silence in s, and when packets were lost."""
         self._sender.terminate()
         sent = json.loads(self._sender.communicate()[0])["sent"]
         time.sleep(1.5)
         self._receiver.terminate()
         got = json.loads(self._receiver.communicate()[0])
-        figures = {"sent": sent * len(got), "lost": 0, "duplicated": 0, "silence_s": 0.0}
-        for packets in got.values():
+        figures = {"sent": sent * len(got), "lost": 0, "duplicated": 0, "silence_s": 0.0, "gaps": []}
+        for address, packets in got.items():
             numbers = {number for number, _ in packets}
             times = [when for _, when in packets]
             figures["lost"] += sent - len(numbers)
             figures["duplicated"] += len(packets) - len(numbers)
+            ends = [*packets, (sent, 0.0)]
+            figures["gaps"] += [f"{after - before - 1} to {address} after {time.strftime('%H:%M:%S', time.gmtime(when))}.{int(when % 1 * 1000):03}"
+                                for (before, when), (after, _) in zip(ends, ends[1:]) if after > before + 1]
             figures["silence_s"] = max([figures["silence_s"], *(b - a for a, b in zip(times, times[1:]))])
         return figures
 

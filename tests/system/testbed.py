@@ -94,6 +94,8 @@ class Testbed:
         self.peer_config = self.gateway("peer.conf", PEER_NAMES, REMOTE, LOCAL)
         self.ike, self.peer_ike = Ike("nva", RESULTS / "nva"), Ike("peer", RESULTS / "peer")
         self.daemon: subprocess.Popen | None = None
+        self.baseline = {"lost": 0}
+        self.captures = []
 
     def gateway(self, file: str, names: tuple[str, ...], local: tuple[str, ...], remote: tuple[str, ...]) -> Path:
         """strongSwan's file for an end whose ESP is Linux' own."""
