@@ -33,6 +33,8 @@ struct Connection {
     std::string circuit;
     std::optional<be32> site;    // the VPN device, as Azure sees it
     std::vector<Prefix4> site_prefixes4;
+    bool bgp = false;            // inside the tunnel
+    bool own_policy = false;     // ipsecPolicies: one set of algorithms, in the place of the gateway's list
 };
 
 struct Peering {

@@ -99,6 +99,13 @@ void read_connection(const Place& named, Inventory& out) {
             connection.circuit = circuit->text("name").value_or("");
         }
     }
+    if (const auto version = place.text("connectionProtocol"); version && !same_word(*version, "IKEv2")) {
+        place.error("found connectionProtocol \"" + *version + "\", expected IKEv2");
+    }
+    const auto bgp = place.find("enableBgp");
+    connection.bgp = bgp && bgp->value() == true;
+    const auto policies = place.find("ipsecPolicies");
+    connection.own_policy = policies && !policies->value().empty();
     for (const char* key : {"localNetworkGateway", "localNetworkGateway2"}) {
         if (const auto site = place.find(key)) {
             read_site(*site, connection);

@@ -1,6 +1,7 @@
 // From an inventory to the YAML of the site's end.
 #include "control/config/scalar.hpp"
 #include "control/import/azure.hpp"
+#include "control/import/json_place.hpp"
 #include "control/render/text.hpp"
 
 #include <algorithm>
@@ -200,6 +201,8 @@ private:
                 list += (list.empty() ? "" : ", ") + name;
             }
             text.line("fallback: [", list, "]");
+            start_.unknown.push_back("peerings.private.fallback: assumed: whether " + list +
+                                     " stands in for the circuit, over the internet");
         }
         const bool premium = !inventory_.circuits.empty() && inventory_.circuits.front().sku == CircuitSku::premium;
         const unsigned guard = zone != Zone::private_peering ? 200 : premium ? 10000 : 4000;
@@ -293,8 +296,27 @@ private:
             } else {
                 start_.secrets.push_back({names_[i] + ".psk", tunnel.shared_key + '\n'});
             }
+            note_choices(tunnel, path);
         }
         text.out();
+    }
+
+    // What the connection has and our file has no line for yet.
+    void note_choices(const Connection& tunnel, const std::string& path) {
+        if (tunnel.own_policy) {
+            start_.unknown.push_back(path +
+                                     "ike.proposals and esp-proposals: the connection has ipsecPolicies of its "
+                                     "own, and takes no others");
+        }
+        if (tunnel.bgp) {
+            const auto gateway = std::ranges::find_if(
+                inventory_.gateways, [&](const Gateway& each) { return same_word(each.name, tunnel.gateway); });
+            const auto asn = gateway == inventory_.gateways.end() ? std::nullopt : gateway->asn;
+            start_.unknown.push_back(path +
+                                     "address and bgp: the connection has enableBgp; peer is the gateway's "
+                                     "address inside the tunnel" +
+                                     (asn ? ", peer-asn " + std::to_string(*asn) : ""));
+        }
     }
 
     // A network that only tunnels lead to is encrypted or not reached at all. Over a circuit it travels in clear unless

@@ -12,7 +12,7 @@ namespace twinspan::render {
 
 namespace {
 
-// Microsoft takes 80 characters of letters and digits at most; FRR reads up to the end of the line.
+// Linux signs with keys of 80 bytes at most (RFC 2385 section 4.5); FRR reads up to the end of the line.
 constexpr std::size_t kLongestPassword = 80;
 // One connection of a circuit to a VNet brings 1,000 IPv4 prefixes at most.
 constexpr std::uint32_t kMostFromOneVnet = 1000;

@@ -229,7 +229,9 @@ Result<void> add_certificates(Files& files, const TunnelConfig& tunnel) {
     return {};
 }
 
-// The kernel must not route by what IKE negotiated, and charon speaks on the legs of tunnels only.
+// The kernel must not route by what IKE negotiated, and charon speaks on the legs of tunnels only. Each tunnel's IKE
+// takes the leg of its ESP: Microsoft peering may announce the gateway of a tunnel over the internet, and then the
+// kernel would send from the internet's address into the circuit.
 std::string charon_conf(const Config& config) {
     std::set<std::string> interfaces;
     for (const TunnelConfig* tunnel : negotiated(config)) {
@@ -248,6 +250,12 @@ std::string charon_conf(const Config& config) {
     text.line("retransmit_timeout = 2.0");
     text.line("retransmit_base = 1.5");
     text.line("retransmit_tries = ", retransmit_tries(config));
+    open(text, "plugins");
+    open(text, "socket-default");
+    text.line("# Over the interface that has local_addrs, whatever the best route is: the way of the tunnel's ESP.");
+    text.line("set_sourceif = yes");
+    close(text);
+    close(text);
     close(text);
     return text.str();
 }

@@ -2,6 +2,8 @@
 #include "control/render/render.hpp"
 #include "control/render/text.hpp"
 
+#include <string_view>
+
 namespace twinspan::render {
 
 namespace {
@@ -89,13 +91,29 @@ std::string sysctls(const Config& config) {
     return text.str();
 }
 
+// systemd gives meaning to some characters; and the unit's ProtectHome hides some folders from the daemon.
+Result<void> check_path(const std::filesystem::path& path) {
+    const std::string text = path.string();
+    const std::string found = "rendering for systemd: found the path '" + text + "', expected one ";
+    if (text.find_first_of(" \t\n%$\"'\\") != std::string::npos) {
+        return std::unexpected(Error{found + "without spaces, quotes, % and $"});
+    }
+    for (const std::string_view home : {"/home/", "/root/", "/run/user/"}) {
+        if (text.starts_with(home)) {
+            return std::unexpected(Error{found + "outside of " + std::string{home} + ", which the unit does not see"});
+        }
+    }
+    return {};
+}
+
 }  // namespace
 
 Result<Files> systemd(const Config& config, const std::filesystem::path& config_file) {
     const std::filesystem::path absolute = std::filesystem::absolute(config_file).lexically_normal();
-    if (absolute.string().find_first_of(" \t\n%$\"'\\") != std::string::npos) {
-        return std::unexpected(Error{"rendering for systemd: found the path '" + absolute.string() +
-                                     "', expected one without spaces and quotes"});
+    for (const std::filesystem::path& path : {absolute, config.state_dir}) {
+        if (const auto good = check_path(path); !good) {
+            return std::unexpected(good.error());
+        }
     }
     return Files{{"systemd/system/twinspand.service", unit(config, absolute), false},
                  {"systemd/system/frr.service.d/twinspan.conf", drop_in(), false},

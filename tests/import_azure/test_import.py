@@ -84,11 +84,31 @@ def test_vpn_as_the_fallback_of_a_circuit(folder, tmp_path):
     both = folder("vpn")
     for name in ("virtualNetworkGateway", "expressRouteCircuit"):
         shutil.copy(HERE / "expressroute" / f"{name}.parameters.json", both / f"er-{name}.parameters.json")
-    text, _ = imported(both, tmp_path)
+    text, said = imported(both, tmp_path)
     assert "fallback: [site-paris]" in text
     assert "\nencrypt:" not in text and "\n# encrypt: [" in text
     assert "announce: [10.10.0.0/16, 10.11.0.0/16]" in text
+    assert "UNKNOWN: peerings.private.fallback: assumed" in said
     check(tmp_path / "nva.yaml", text)
+
+
+def test_says_what_a_connection_has_and_the_file_lacks(folder, tmp_path):
+    source = folder("vpn")
+    path = source / "virtualNetworkGateway.parameters.json"
+    document = json.loads(path.read_text())
+    values(document)["virtualNetworkGatewaySettings"]["bgpSettings"] = {"asn": 65514}
+    values(document)["connectionSettings"] |= {"enableBgp": True, "ipsecPolicies": [{"ikeEncryption": "AES256"}]}
+    path.write_text(json.dumps(document))
+    text, said = imported(source, tmp_path)
+    assert "UNKNOWN: tunnels.site-paris.ike.proposals and esp-proposals: the connection has ipsecPolicies" in said
+    assert "UNKNOWN: tunnels.site-paris.address and bgp: " in said and "peer-asn 65514" in said
+    check(tmp_path / "nva.yaml", text)
+    plain = run(folder_of(tmp_path, "plain", "vpn"))
+    assert "ipsecPolicies" not in plain.stderr and "enableBgp" not in plain.stderr
+
+
+def folder_of(tmp_path, name, kind):
+    return shutil.copytree(HERE / kind, tmp_path / name)
 
 
 def test_template_with_peerings(folder, tmp_path):
@@ -133,6 +153,8 @@ WRONG = {
                      "found gatewayType \"Other\", expected ExpressRoute or Vpn"),
     "kind of connection": ("vpn", "virtualNetworkGateway", lambda v: v["connectionSettings"].update(connectionType="ExpressRoute"),
                            "found connectionType ExpressRoute on gateway 'spoke-west-vpn' of type Vpn, expected the same kind"),
+    "IKEv1": ("vpn", "virtualNetworkGateway", lambda v: v["connectionSettings"].update(connectionProtocol="IKEv1"),
+              "found connectionProtocol \"IKEv1\", expected IKEv2"),
     "unknown gateway": ("vpn", "virtualNetworkGateway", lambda v: v["connectionSettings"]["virtualNetworkGateway1"].update(name="gone"),
                         "found gateway 'gone', expected one of the gateways in the files"),
     "site in the network": ("vpn", "virtualNetworkGateway", lambda v: v["connectionSettings"]["localNetworkGateway"].update(addressPrefixes=["10.20.3.0/24"]),

@@ -1,31 +1,37 @@
 """strongSwan takes what is rendered."""
 
 import base64
+import subprocess
 
 import pytest
 from conftest import PSK
-from daemons import Charon, Namespace
+from daemons import Charon, Namespace, wait_for
 
 TUNNELS = {"azure-0": 1, "azure-1": 2, "inet-0": 3}
 
 
 @pytest.fixture
-def charon(need, tmp_path):
-    program = need("charon-systemd")
-    need("swanctl")
+def nva():
     namespace = Namespace()
     for leg, address in (("msft-pri", "203.0.113.1/30"), ("msft-sec", "203.0.113.5/30"), ("inet", "192.0.2.130/25")):
         namespace.netdev(leg, address)
+    yield namespace
+    namespace.remove()
+
+
+@pytest.fixture
+def charon(need, nva, tmp_path):
+    program = need("charon-systemd")
+    need("swanctl")
     made = []
 
     def start(out):
-        made.append(Charon(namespace, program, tmp_path, out / "twinspan.conf"))
+        made.append(Charon(nva, program, tmp_path, out / "twinspan.conf"))
         return made[-1]
 
     yield start
     for one in made:
         one.stop()
-    namespace.remove()
 
 
 def test_charon_takes_all_of_it(site, charon):
@@ -42,6 +48,36 @@ def test_charon_takes_all_of_it(site, charon):
     assert "local:  203.0.113.1" in conns and "remote: 20.51.0.4" in conns
     assert "id: nva.example.com" in conns and "reauthentication" in conns
     assert "local:  0.0.0.0/0 ::/0" in conns
+
+
+def test_ike_takes_the_leg_of_its_tunnel(site, charon, nva, need, tmp_path):
+    """Microsoft peering announces all three gateways over both links, the one of the tunnel over the internet too."""
+    need("tcpdump")
+    for gateway, leg in (("203.0.113.2", "msft-pri"), ("203.0.113.6", "msft-sec"), ("192.0.2.129", "inet")):
+        nva.run("ip", "neighbour", "add", gateway, "lladdr", "02:00:00:00:00:01", "dev", leg)
+    nva.run("ip", "route", "add", "20.51.0.0/29", "nexthop", "via", "203.0.113.2", "dev", "msft-pri",
+            "nexthop", "via", "203.0.113.6", "dev", "msft-sec")
+    nva.run("ip", "route", "add", "default", "via", "192.0.2.129", "dev", "inet")
+    seen = tmp_path / "seen"
+    with seen.open("w") as file:
+        capture = subprocess.Popen(nva.command("tcpdump", "-lni", "any", "-Q", "out", "udp port 500"), stdout=file,
+                                   stderr=subprocess.PIPE, text=True)
+        assert any("listening" in line for line in capture.stderr)
+    try:
+        out = site.render("strongswan")
+        done = charon(out).swanctl(out, "--load-all")
+        assert done.returncode == 0, done.stdout + done.stderr
+        ways = wait_for("a packet of each tunnel", lambda: len(set(ways_in(seen))) >= 3 and ways_in(seen))
+    finally:
+        capture.terminate()
+        capture.wait(20)
+    assert set(ways) == {("msft-pri", "203.0.113.1.500"), ("msft-sec", "203.0.113.5.500"), ("inet", "192.0.2.130.500")}
+
+
+def ways_in(capture):
+    """Interface and source of what tcpdump wrote on lines like: 12:00:00 inet  Out IP 192.0.2.130.500 > ..."""
+    lines = [line.split() for line in capture.read_text().splitlines() if line.endswith("]")]
+    return [(words[1], words[4]) for words in lines]
 
 
 def test_the_checker_would_have_refused(site, charon):
@@ -70,6 +106,21 @@ def test_files_and_what_they_say(site):
     assert conf.index("aes256gcm16") < conf.index("aes256-sha1")
     charon = (out / "twinspan.conf").read_text()
     assert "install_routes = no" in charon and "interfaces_use = inet,msft-pri,msft-sec" in charon
+
+
+@pytest.mark.parametrize("proposal", ["aes256-sha256", "aes256gmac", "aes256gcm16-aes256-sha256", "chacha20poly1305",
+                                      "aes256gcm8", "ecp384"])
+def test_refuses_esp_that_the_data_plane_has_not(site, proposal):
+    site.change(("ike: { psk-file: azure.psk }", f"ike: {{ psk-file: azure.psk, esp-proposals: [{proposal}] }}"))
+    done = site.run("strongswan", site.folder / "out")
+    assert done.returncode == 1 and f"found '{proposal}', expected AES-GCM with an ICV of 16 bytes" in done.stderr
+
+
+def test_takes_aes_gcm_with_a_group(site):
+    proposals = "aes192gcm16-ecp384-esn, aes128gcm128-modp2048"
+    site.change(("ike: { psk-file: azure.psk }", f"ike: {{ psk-file: azure.psk, esp-proposals: [{proposals}] }}"))
+    conf = (site.render("strongswan") / "swanctl.conf").read_text()
+    assert f"esp_proposals = {proposals.replace(', ', ',')}\n" in conf
 
 
 def test_refuses_a_key_of_two_lines(site):

@@ -1,9 +1,13 @@
 """systemd takes the unit, and starts things in their order."""
 
 import configparser
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
 
 import pytest
+from conftest import Site
 
 
 def read(path):
@@ -27,6 +31,23 @@ def test_units_order_and_limits(site):
     sysctls = (out / "sysctl.d/90-twinspan.conf").read_text()
     assert "net.ipv4.conf.all.ignore_routes_with_linkdown = 1" in sysctls
     assert "vm.nr_hugepages = 512" in sysctls
+
+
+@pytest.fixture
+def home():
+    folder = Path(tempfile.mkdtemp(prefix="twinspan-render-", dir="/root"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_refuses_what_the_unit_would_not_see(site, home):
+    """ProtectHome hides the folder from the daemon; in a name, systemd would read % and spaces its own way."""
+    done = Site(home).run("systemd", site.folder / "out")
+    assert done.returncode == 1 and "expected one outside of /root/, which the unit does not see" in done.stderr
+    site.change(("role: on-premises\n", "role: on-premises\nstate-dir: /var/lib/twin%n\n"))
+    done = site.run("systemd", site.folder / "out")
+    assert done.returncode == 1 and "'/var/lib/twin%n', expected one without spaces, quotes, % and $" in done.stderr
+    assert not (site.folder / "out").exists()
 
 
 def test_systemd_accepts(site, need):
