@@ -4,6 +4,8 @@
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/batch.hpp"
 
+#include <algorithm>
+
 namespace twinspan {
 
 constexpr bool is_outside(Zone zone) noexcept {
@@ -30,6 +32,12 @@ constexpr bool is_martian(const Ipv6Address& source) noexcept {
         }
     }
     return source[15] <= 1;
+}
+
+// Whether a packet may leave there only with an outside address. Pools are of IPv4.
+inline bool must_translate(const Snapshot& config, Zone to, IpVersion ip) noexcept {
+    return carries_public_addresses_only(to) ||
+           (ip == IpVersion::v4 && std::ranges::find(config.pools, to, &NatPool::zone) != config.pools.end());
 }
 
 inline RouteResult route_to_source(const Snapshot& config, rte_mbuf& m, const PacketMeta& pm) noexcept {

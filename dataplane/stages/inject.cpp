@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 
 namespace twinspan {
 namespace {
@@ -45,7 +46,8 @@ Verdict may_leave(const Snapshot& config, const Leg& leg, rte_mbuf& m) noexcept 
     if (config.route_to(ip.dst).must_encrypt() && !is_ike_of_tunnel(config, m, ip)) {
         return Drop::encrypt_required;
     }
-    if (carries_public_addresses_only(leg.zone) && ip.src != decltype(ip.src){} &&
+    constexpr IpVersion kIp = std::is_same_v<Header, Ipv4Header> ? IpVersion::v4 : IpVersion::v6;
+    if (must_translate(config, leg.zone, kIp) && ip.src != decltype(ip.src){} &&
         config.route_to(ip.src).kind() != RouteKind::local) {
         return Drop::policy_denied;
     }

@@ -70,13 +70,15 @@ Verdict may_glean(const Snapshot& config, rte_mbuf& m) noexcept {
     if (route.kind() == RouteKind::connected && route.index() >= config.legs.size()) [[unlikely]] {
         return Drop::no_route;  // a route younger than this loop's snapshot
     }
-    const Zone to =
-        route.kind() == RouteKind::connected ? config.legs[route.index()].zone : config.egresses[pm.egress].zone;
+    const bool on_link = route.kind() == RouteKind::connected;
+    const Zone to = on_link ? config.legs[route.index()].zone : config.egresses[pm.egress].zone;
     if (route.must_encrypt()) {
         return Drop::encrypt_required;
     }
     const Verdict verdict = may_send(config, m, pm, to);
-    if (verdict.kept() && pm.zone != Zone::self && carries_public_addresses_only(to)) {
+    // Hosts on an internet leg's own link are Linux's to find: what it then forwards itself, InjectFrame drops.
+    const bool needs_nat = on_link ? carries_public_addresses_only(to) : must_translate(config, to, pm.ip);
+    if (verdict.kept() && pm.zone != Zone::self && needs_nat) {
         return Drop::neighbour_unresolved;
     }
     return verdict;

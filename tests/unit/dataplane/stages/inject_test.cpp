@@ -211,6 +211,21 @@ TEST_F(InjectTest, OnlyOurOwnLeaveUntranslated) {
     EXPECT_EQ(drops(Drop::policy_denied), 3u);
     EXPECT_EQ(all_drops(), 3u);
 }
+TEST_F(InjectTest, OnlyOurOwnLeavePastAPoolOnTheInternet) {
+    config.legs[kLan].zone = Zone::internet;
+    const auto leaves = [&](const char* src, const char* dst) {
+        clear_lists();
+        run(stage, {&on(kLanTap, frame(test::udp_packet({.src = src, .dst = dst})))});
+        return !ctx.transmit[kLanPort].empty();
+    };
+    EXPECT_TRUE(leaves("10.30.0.1", "8.8.8.8"));  // without a pool the site's addresses are good ones
+    config.pools.emplace_back().zone = Zone::internet;
+    EXPECT_FALSE(leaves("10.30.0.1", "8.8.8.8"));
+    EXPECT_TRUE(leaves("203.0.113.1", "8.8.8.8"));
+    EXPECT_TRUE(leaves("fd10:30::1", "2001:db8::1"));  // pools are of IPv4
+    EXPECT_EQ(drops(Drop::policy_denied), 1u);
+    EXPECT_EQ(all_drops(), 1u);
+}
 TEST_F(InjectTest, ForwardedToTheLanIsFine) {
     const Bytes forwarded = frame(test::udp_packet({.src = "10.30.0.1", .dst = "10.10.0.10"}));
     expect_sent(on(kLanTap, forwarded), kLanPort, kLan, forwarded);

@@ -324,6 +324,22 @@ TEST_F(PuntTest, GleanObeysTheRulesForSources) {
     EXPECT_EQ(drops(Drop::encrypt_required), 1u);
     EXPECT_EQ(drops(Drop::martian_source), 1u);
 }
+TEST_F(PuntTest, GleanToAGatewayPastAPoolOnTheInternetNeedsNat) {
+    config.legs[kLan].zone = config.egresses[kGlean].zone = Zone::internet;
+    config.may_send[static_cast<std::size_t>(Zone::lan)] |= 1u << static_cast<unsigned>(Zone::internet);
+    const RouteResult gateway{RouteKind::forward, kUnresolved};
+    const auto is_punted = [&](const char* dst, RouteResult route) {
+        clear_lists();
+        run(glean, {&routed(dst, route, Zone::lan)});
+        return !ctx.punted.empty();
+    };
+    EXPECT_TRUE(is_punted("8.8.8.8", gateway));
+    config.pools.emplace_back().zone = Zone::internet;
+    EXPECT_FALSE(is_punted("8.8.8.8", gateway));
+    EXPECT_TRUE(is_punted("10.10.9.9", {RouteKind::connected, kLan}));  // Linux asks for it
+    EXPECT_EQ(drops(Drop::neighbour_unresolved), 1u);
+    EXPECT_EQ(all_drops(), 1u);
+}
 TEST_F(PuntTest, GleanOfOurOwnErrorsNeedsNoNat) {
     TestPacket& p = routed("203.0.113.2", {RouteKind::connected, kMsftPri}, Zone::self);
     run(glean, {&p});
