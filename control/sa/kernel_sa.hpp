@@ -56,8 +56,9 @@ public:
     // Kept by the store.
     SaLimit told = SaLimit::none;  // the key daemon knows of this limit
     bool usable = true;  // outbound: numbers are reserved, and no hard limit is reached
-    bool failing = false;  // the last write was refused, and that was logged
+    std::uint64_t quiet_until = 0;  // tick of the next line on a refused write
     bool seen = true;  // in the dump under way
+    std::uint64_t since_tick = 0;  // outbound: when it was added
 
 private:
     KernelSa() = default;

@@ -3,6 +3,7 @@
 #include "control/log.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <utility>
 
@@ -10,7 +11,8 @@ namespace twinspan {
 namespace {
 
 constexpr std::uint64_t kCheckpointTicks = 5;
-constexpr std::uint64_t kRetryTicks = 200;  // 10 s, for SAs that the kernel did not take
+constexpr std::uint64_t kRetryTicks = 200;  // 10 s, for SAs that the kernel did not take, and between lines on one
+constexpr std::uint64_t kTakeOverTicks = 200;
 constexpr std::size_t kEndedKept = 4096;
 
 std::uint64_t now_s() noexcept {
@@ -127,6 +129,7 @@ void SaStore::add(netlink::SaEvent event, const SaMatch& match) {
     refused_.erase(event.id);
     spdlog::info("tunnel {}: {} SA {:#010x}, {}{}", tunnel_name(**sa), match.outbound ? "outbound" : "inbound",
                  event.id.spi, name(match.suite), event.esn ? ", extended sequence numbers" : "");
+    (*sa)->since_tick = ticks_;
     sas_.push_back(std::move(*sa));
     changed_ = true;
 }
@@ -190,15 +193,22 @@ void SaStore::retire(Owned sa) {
     changed_ = true;
 }
 
-// The newest that can send. One that was passed over before has its numbers reserved again.
+// The newest that can send, but the one in use stays until Linux deletes it: RFC 7296 section 2.8 lets the other end
+// not yet take what a new SA seals when a responder adds it here, and the old one is deleted when it does. Where nobody
+// deletes it, the new one takes over after a while. One that was passed over before has its numbers reserved again.
 KernelSa* SaStore::choose_outbound(std::size_t tunnel) {
+    const KernelSa* const current = current_[tunnel];
+    const bool stays = current != nullptr && current->usable;
     for (auto sa = sas_.rbegin(); sa != sas_.rend(); ++sa) {
         KernelSa& candidate = **sa;
         if (candidate.tunnel() != tunnel || candidate.out() == nullptr || !candidate.usable) {
             continue;
         }
-        if (current_[tunnel] == &candidate) {
+        if (current == &candidate) {
             return &candidate;
+        }
+        if (stays && ticks_ - candidate.since_tick < kTakeOverTicks) {
+            continue;
         }
         const auto covered = candidate.reserve(*kernel_);
         attempt(candidate, covered);
@@ -282,12 +292,13 @@ void SaStore::remember(const KernelSa& sa) {
 
 void SaStore::attempt(KernelSa& sa, const netlink::Answer<void>& done) {
     if (done) {
-        sa.failing = false;
         return;
     }
     metrics_.add(Metric::xfrm_write_failures);
-    if (!std::exchange(sa.failing, true)) {
+    if (ticks_ >= sa.quiet_until) {
+        sa.quiet_until = ticks_ + kRetryTicks;
         spdlog::warn("tunnel {}: {}", tunnel_name(sa), done.error().what);
+        wants_resync_ |= done.error().code == ESRCH;  // its deletion was lost
     }
 }
 
@@ -326,6 +337,7 @@ void SaStore::tick() {
     for (const Owned& sa : sas_) {
         const bool idle = sa->out() != nullptr && current_[sa->tunnel()] != sa.get();
         if (idle) {
+            changed_ |= ticks_ - sa->since_tick == kTakeOverTicks;
             continue;
         }
         watch_limit(*sa);

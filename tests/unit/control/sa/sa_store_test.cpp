@@ -5,12 +5,15 @@
 #include "tests/unit/control/sa/fake_kernel.hpp"
 
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <random>
 #include <set>
+#include <sstream>
 #include <utility>
 
 namespace twinspan {
@@ -71,6 +74,12 @@ struct Site {
         store->apply(netlink::SaDeleted{id});
         store->commit();
     }
+    // Until a new outbound SA takes over from one that nobody deletes.
+    void wait_for_take_over() {
+        for (unsigned i = 0; i < 200; ++i) {
+            store->tick();
+        }
+    }
     TunnelSas& tunnel() { return world.sas[0]; }
 
     FakeKernel kernel;
@@ -113,6 +122,39 @@ TEST(SaStore, NumbersAreUsedOnlyAfterTheKernelCoversThem) {
     EXPECT_EQ(site.kernel.sas[id].replay.sent, out.limit() - 1);
 }
 
+// Numbers may be there while counters are refused, and the other way round: neither may fill the log.
+TEST(SaStore, AKernelThatRefusesEverythingIsNamedOnceInTenSeconds) {
+    std::ostringstream text;
+    const auto before = spdlog::default_logger();
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(text)));
+    Site site;
+    site.add(0x1002, true, 2);
+    site.kernel.refuse_writes = true;
+    for (int i = 0; i < 190; ++i) {
+        static_cast<void>(site.tunnel().out->reserve_burst(1));
+        site.store->tick();
+    }
+    spdlog::set_default_logger(before);
+    const std::string log = text.str();
+    EXPECT_EQ(log.find("refused"), log.rfind("refused"));
+    EXPECT_NE(log.find("refused"), std::string::npos);
+    EXPECT_GT(site.metrics[Metric::xfrm_write_failures], 30u);
+}
+
+TEST(SaStore, AnSaThatLinuxHasNoMoreLeadsToADump) {
+    Site site;
+    const auto id = site.add(0x1002, true, 2);
+    site.kernel.sas.erase(id);  // without an event
+    for (int i = 0; i < 5; ++i) {
+        static_cast<void>(site.tunnel().out->reserve_burst(1));
+        site.store->tick();
+    }
+    EXPECT_TRUE(site.store->wants_resync());
+    site.dump();
+    EXPECT_EQ(site.tunnel().out, nullptr);
+}
+
 TEST(SaStore, AKernelThatKeepsNothingIsNotSentWith) {
     Site site;
     site.kernel.add(0x1002, true, 2, 1);
@@ -135,15 +177,42 @@ TEST(SaStore, ARekeyNeverLeavesTheTunnelWithoutAnSa) {
     EXPECT_EQ(site.tunnel().in.size(), 2u);
     EXPECT_EQ(site.tunnel().out->spi(), 0x1002u);
     site.add(0x2002, true, 4);
-    EXPECT_EQ(site.tunnel().out->spi(), 0x2002u);
-    EXPECT_GE(site.synchronized, 1u);
-    EXPECT_EQ(site.kernel.sas[old_out].replay.sent, 0u) << "what was not used is given back";
+    EXPECT_EQ(site.tunnel().out->spi(), 0x1002u) << "the other end may not take the new one yet";
     site.remove(old_out);
     EXPECT_EQ(site.tunnel().out->spi(), 0x2002u);
+    EXPECT_GE(site.synchronized, 1u);
     EXPECT_EQ(site.tunnel().in.size(), 2u) << "the old inbound SA lives until Linux deletes it";
     site.remove(old_in);
     ASSERT_EQ(site.tunnel().in.size(), 1u);
     EXPECT_TRUE(site.tunnel().complete());
+}
+
+TEST(SaStore, ANewOutboundSaTakesOverFromOneThatNobodyDeletes) {
+    Site site;
+    const auto old_out = site.add(0x1002, true, 2);
+    site.add(0x2002, true, 4);
+    for (unsigned i = 0; i < 199; ++i) {
+        site.store->tick();
+    }
+    EXPECT_EQ(site.tunnel().out->spi(), 0x1002u);
+    site.store->tick();
+    EXPECT_EQ(site.tunnel().out->spi(), 0x2002u);
+    EXPECT_GE(site.synchronized, 1u);
+    EXPECT_EQ(site.kernel.sas[old_out].replay.sent, 0u) << "what was not used is given back";
+}
+
+TEST(SaStore, ANewOutboundSaTakesOverFromOneThatIsWornOutAtOnce) {
+    Site site;
+    site.kernel.add(0x1002, true, 2, 1).limits.hard_bytes = 2000;
+    site.dump();
+    site.add(0x2002, true, 4);
+    site.tunnel().out->add_bytes(1999);
+    site.store->tick();
+    EXPECT_EQ(site.tunnel().out->spi(), 0x1002u);
+    site.tunnel().out->add_bytes(1);
+    site.store->tick();
+    ASSERT_NE(site.tunnel().out, nullptr);
+    EXPECT_EQ(site.tunnel().out->spi(), 0x2002u);
 }
 
 TEST(SaStore, WithoutTheNewOutboundSaTheOldOneSendsAgain) {
@@ -151,6 +220,7 @@ TEST(SaStore, WithoutTheNewOutboundSaTheOldOneSendsAgain) {
     const auto old_out = site.add(0x1002, true, 2);
     EXPECT_EQ(site.tunnel().out->reserve_burst(7).granted, 7u);
     const auto new_out = site.add(0x2002, true, 4);
+    site.wait_for_take_over();
     EXPECT_EQ(site.kernel.sas[old_out].replay.sent, 7u);
     site.remove(new_out);
     ASSERT_NE(site.tunnel().out, nullptr);
@@ -207,6 +277,7 @@ TEST(SaStore, WhatWasGivenBackIsCoveredAgainAlsoIfTheAnswerWasLost) {
     const auto old_out = site.add(0x1002, true, 2);
     EXPECT_EQ(site.tunnel().out->reserve_burst(7).granted, 7u);
     const auto new_out = site.add(0x2002, true, 4);
+    site.wait_for_take_over();
     deaf = false;
     EXPECT_EQ(site.kernel.sas[old_out].replay.sent, 7u);
     site.store->set_workers({});
@@ -442,7 +513,7 @@ TEST(SaStore, NoNumberOfAKeyIsUsedTwiceWhateverHappens) {
                     site.kernel.refuse_writes = pick(2) == 0;
                     break;
                 default:
-                    site.store->tick();
+                    pick(3) == 0 ? site.wait_for_take_over() : site.store->tick();
             }
             send();
             if (HasFatalFailure()) {
