@@ -11,7 +11,7 @@ namespace twinspan {
 namespace {
 
 constexpr std::uint64_t kCheckpointTicks = 5;
-constexpr std::uint64_t kRetryTicks = 200;  // 10 s, for SAs that the kernel did not take, and between lines on one
+constexpr std::uint64_t kRetryTicks = 200;  // 10 s: for SAs that were not taken, and between log lines of one
 constexpr std::uint64_t kTakeOverTicks = 200;
 constexpr std::size_t kEndedKept = 4096;
 
