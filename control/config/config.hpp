@@ -97,7 +97,7 @@ struct TunnelConfig {
 };
 
 struct LimitsConfig {
-    std::uint32_t punt_pps = 10000;        // to Linux, per worker
+    std::uint32_t punt_pps = 10000;        // to Linux, per worker, of each PuntClass
     std::uint32_t icmp_errors_pps = 1000;  // made here, per worker
     std::uint32_t routes_ipv4 = 1u << 21;
     std::uint32_t routes_ipv6 = 1u << 15;

@@ -71,17 +71,26 @@ private:
         FallbackConfig fallback;
         fallback.zone = zone_;
         const std::size_t index = draft_.config.fallback.size();
+        const auto read_tunnel = [&](const YAML::Node& item) {
+            if (auto name = read_scalar(diagnostics_, item, "the name of a tunnel", parse_netdev_name)) {
+                draft_.fallback_tunnels.push_back({std::move(*name), position_of(item), index});
+            }
+        };
         if (zone_ == Zone::private_peering) {
-            for_each_item(diagnostics_, node, "a list of tunnel names", [&](const YAML::Node& item) {
-                if (auto name = read_scalar(diagnostics_, item, "the name of a tunnel", parse_netdev_name)) {
-                    draft_.fallback_tunnels.push_back({std::move(*name), position_of(item), index});
-                }
-            });
-        } else if (carries_public_addresses_only(zone_)) {
+            for_each_item(diagnostics_, node, "a list of tunnel names", read_tunnel);
+        } else if (carries_public_addresses_only(zone_) && !node.IsSequence()) {
             const auto good = read_scalar(diagnostics_, node, "internet", [](std::string_view text) {
                 return text == "internet" ? std::optional{true} : std::nullopt;
             });
             fallback.internet = good.value_or(false);
+        } else if (carries_public_addresses_only(zone_)) {
+            for_each_item(diagnostics_, node, "a list of internet and tunnel names", [&](const YAML::Node& item) {
+                if (item.IsScalar() && item.Scalar() == "internet") {
+                    fallback.internet = true;
+                } else {
+                    read_tunnel(item);
+                }
+            });
         } else {
             diagnostics_.add(node, "found a fallback of peering " + to_string(zone_) +
                                        ", expected one on private, public or microsoft");

@@ -168,7 +168,8 @@ GroupKey Planner::usable_hops(const netlink::RouteEvent& route, const IpPrefix& 
 }
 
 // A tunnel counts as being on the peering of its leg. What must be encrypted takes the fallback of its tunnels alone,
-// so that a clear route to it, refused as before, does not draw it into a tunnel on the internet.
+// so that a clear route to it, refused as before, does not draw it into a tunnel on the internet. What public and
+// Microsoft peering carry in clear is for hosts that no tunnel leads to.
 void Planner::add_fallback(GroupKey& hops, const IpPrefix& prefix) const {
     const bool encrypt = must_encrypt(prefix);
     GroupKey more;
@@ -180,7 +181,7 @@ void Planner::add_fallback(GroupKey& hops, const IpPrefix& prefix) const {
                 return hop.first.is_tunnel() == tunnels && world_.config.legs[leg].zone == fallback.zone;
             });
         };
-        if (over(true) || (!encrypt && over(false))) {
+        if (over(true) || (!encrypt && over(false) && !carries_public_addresses_only(fallback.zone))) {
             for (const std::size_t tunnel : fallback.tunnels) {
                 const HopKey hop{kNone, static_cast<std::uint16_t>(tunnel), {}};
                 if (std::ranges::none_of(hops, [&](const auto& own) { return own.first == hop; })) {

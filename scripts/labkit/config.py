@@ -48,7 +48,7 @@ peerings:
       - {{ link: secondary, vlan: 200, addresses: [192.0.2.5/30] }}
     nat: {{ pool: [198.51.100.16/30] }}
   microsoft:
-    fallback: internet
+    fallback: [internet, inet-0]
     bgp: {{ password-file: msee.md5, communities: ["12076:51004"] }}
     legs:
       - {{ link: primary,   vlan: 300, addresses: [203.0.113.1/30] }}

@@ -192,6 +192,17 @@ TEST(RoutingRefusalOfWholeFiles, SessionsNeedAnAsn) {
     EXPECT_NE(errors.find("f:49:10: found bgp of a tunnel, expected a section 'bgp'"), std::string::npos) << errors;
 }
 
+TEST(RoutingRefusalOfWholeFiles, FallbackOfMicrosoftMayNameTunnelsBesideTheInternet) {
+    const std::string text = replaced(good_text(), "fallback: internet", "fallback: [internet, inet-0]");
+    const auto config = parse_config(text, "f");
+    ASSERT_TRUE(config) << errors_of(text);
+    EXPECT_TRUE(config->fallback.at(1).internet);
+    EXPECT_EQ(config->fallback.at(1).tunnels, std::vector<std::size_t>{2});
+    EXPECT_NE(errors_of(replaced(text, "[internet, inet-0]", "[internet, azure-0]"))
+                  .find("expected a tunnel over internet"),
+              std::string::npos);
+}
+
 TEST(RoutingRefusalOfWholeFiles, FallbackToAnInternetThatIsNotThere) {
     std::string text = good_text();
     const std::size_t internet = text.find("  internet:\n");

@@ -89,6 +89,19 @@ TEST_F(Fallback, of_tunnels_over_private_peering_is_another_tunnel) {
     EXPECT_EQ(egress("10.20.0.1").reason, Drop::tunnel_down);
 }
 
+TEST_F(Fallback, of_tunnels_over_microsoft_peering_draws_nothing_clear_with_it) {
+    ASSERT_EQ(world.config.fallback[1].zone, Zone::microsoft_peering);
+    world.config.fallback[1].tunnels = {inet_0};
+    compile();
+    EXPECT_EQ(buckets_in("10.20.0.1", azure_0), 128u);
+    cut(true);
+    EXPECT_EQ(egress("10.20.0.1").tunnel, inet_0);
+    EXPECT_EQ(egress(kOffice365).kind, EgressKind::nat) << "a public destination is not behind the tunnel";
+    EXPECT_EQ(egress(kOffice365).leg, inet);
+    cut(false);
+    EXPECT_EQ(buckets_in("10.20.0.1", azure_0), 128u);
+}
+
 TEST_F(Fallback, waits_for_the_neighbours_of_links_that_return) {
     cut(true);
     forget_neighbours("prv-pri");

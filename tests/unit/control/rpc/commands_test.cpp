@@ -76,7 +76,7 @@ TEST_F(Commands, unknown_words_are_answered_with_the_known_ones) {
     const json what = run_command({{"command", "show"}, {"what", "sessions"}}, sources, failover);
     EXPECT_EQ(what["error"],
               "cannot show 'sessions', expected one of ports, legs, tunnels, groups, routes, neighbours, nat, drops, "
-              "workers, accounting");
+              "metrics, workers, accounting");
     EXPECT_EQ(run_command({{"command", 7}}, sources, failover)["ok"], false);
     EXPECT_EQ(run_command({{"command", "drain"}, {"link", "west"}}, sources, failover)["error"],
               "found link 'west', expected primary, secondary or the name of a tunnel");
@@ -124,14 +124,14 @@ TEST_F(Commands, legs_ports_tunnels_and_neighbours_say_what_they_are) {
 TEST_F(Commands, routes_show_kind_way_guard_and_refusals) {
     route("10.0.0.0/8", {{"msft-pri", "203.0.113.2"}});
     failover.recompile();
-    const json routes = show("routes");
-    EXPECT_EQ(row(routes, "prefix", "13.107.6.0/24")["via"],
+    const json shown = show("routes");
+    EXPECT_EQ(row(shown, "prefix", "13.107.6.0/24")["via"],
               json::array({"203.0.113.2 dev msft-pri", "203.0.113.6 dev msft-sec"}));
-    EXPECT_EQ(row(routes, "prefix", "10.20.0.0/16")["kind"], "drop");
-    EXPECT_EQ(row(routes, "prefix", "10.20.0.0/16")["encrypt"], true);
-    EXPECT_EQ(row(routes, "prefix", "10.10.0.1/32")["kind"], "local");
-    EXPECT_EQ(row(routes, "prefix", "198.51.100.0/28")["kind"], "pool");
-    EXPECT_TRUE(row(routes, "prefix", "10.0.0.0/8")["note"].get<std::string>().starts_with(
+    EXPECT_EQ(row(shown, "prefix", "10.20.0.0/16")["kind"], "drop");
+    EXPECT_EQ(row(shown, "prefix", "10.20.0.0/16")["encrypt"], true);
+    EXPECT_EQ(row(shown, "prefix", "10.10.0.1/32")["kind"], "local");
+    EXPECT_EQ(row(shown, "prefix", "198.51.100.0/28")["kind"], "pool");
+    EXPECT_TRUE(row(shown, "prefix", "10.0.0.0/8")["note"].get<std::string>().starts_with(
         "not used: private_or_default_route"));
 }
 
