@@ -15,6 +15,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <map>
 #include <string>
 #include <system_error>
 
@@ -150,6 +151,13 @@ void Daemon::follow_neighbours(const netlink::KernelState& state, const std::vec
     failover_->neighbours_changed(changes);
 }
 
+bool Daemon::refresh_linkdown_rules() {
+    std::map<netlink::IfIndex, std::string> interfaces;
+    mirror_->state().for_each_link(
+        [&](const netlink::LinkEvent& link) { interfaces.emplace(link.ifindex, link.name); });
+    return linkdown_.refresh(interfaces);
+}
+
 void Daemon::poll_links() {
     for (std::uint16_t i = 0; i < ports_.size(); ++i) {
         if (link_source_[i] == LinkSource::device) {
@@ -218,6 +226,9 @@ void Daemon::tick() {
     }
     if (ticks_ % kResolveTicks == 0) {
         resolve_neighbours();
+        if (refresh_linkdown_rules()) {
+            failover_->recompile();
+        }
     }
     if (ticks_ % kRefreshTicks == 0) {
         refresh_neighbours();
@@ -239,9 +250,9 @@ void Daemon::update_metrics() {
     metrics_.set(Metric::mirror_audit_difference, mirror.audit_difference);
     const auto audit_age = std::chrono::steady_clock::now() - last_audit_;
     metrics_.set(Metric::mirror_audit_age_seconds,
-                 mirror.audits == 0 ? 0
-                                    : static_cast<std::uint64_t>(
-                                          std::chrono::duration_cast<std::chrono::seconds>(audit_age).count()));
+                 mirror.audits == 0
+                     ? 0
+                     : static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(audit_age).count()));
     metrics_.set(Metric::mirror_lag_us, static_cast<std::uint64_t>(feed_.last_lag().count()));
     metrics_.set(Metric::mirror_lag_median_us, static_cast<std::uint64_t>(feed_.median_lag().count()));
     metrics_.set(Metric::mirror_waiting, feed_.waiting());

@@ -57,6 +57,7 @@ private:
     void follow_kernel_links(const netlink::KernelState& state);
     void follow_neighbours(const netlink::KernelState& state, const std::vector<netlink::NeighbourKey>& changed);
     void poll_links();
+    bool refresh_linkdown_rules();  // whether one has changed
     void compile_if_due();
     void follow_routes();
     Result<void> steer();
@@ -80,6 +81,7 @@ private:
     std::vector<netlink::IfIndex> leg_ifindex_;
     std::optional<netlink::Requests> requests_;
     std::unique_ptr<netlink::Mirror> mirror_;
+    netlink::LinkdownRules linkdown_;
     std::unique_ptr<KernelRoutes> routes_;
     RouteFeed feed_;
     std::chrono::steady_clock::time_point last_audit_{};

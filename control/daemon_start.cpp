@@ -268,7 +268,8 @@ Result<void> Daemon::open_mirror() {
     link_source_.resize(ports_.size(), LinkSource::device);
     follow_kernel_links(mirror_->state());
     world_.kernel = read_kernel(mirror_->state());
-    routes_ = std::make_unique<KernelRoutes>(mirror_->state());
+    refresh_linkdown_rules();
+    routes_ = std::make_unique<KernelRoutes>(mirror_->state(), &linkdown_);
     world_.routes = routes_.get();
     stale_ = view_stale_ = false;
     return {};

@@ -7,7 +7,7 @@
 namespace twinspan {
 
 std::optional<netlink::RouteEvent> KernelRoutes::route(const IpPrefix& prefix) const {
-    auto best = state_.best_route(prefix, [&](const netlink::NextHop& hop) { return state_.link_usable(hop.ifindex); });
+    auto best = state_.best_route(prefix, [&](const netlink::NextHop& hop) { return usable(hop, prefix.family()); });
     if (!best || best->table != netlink::kTableMain) {
         return std::nullopt;
     }
@@ -18,6 +18,12 @@ std::optional<netlink::RouteEvent> KernelRoutes::route(const IpPrefix& prefix) c
     route.protocol = best->protocol;
     route.nexthops = std::move(best->nexthops);
     return route;
+}
+
+bool KernelRoutes::usable(const netlink::NextHop& hop, IpFamily family) const {
+    const netlink::LinkEvent* link = state_.link(hop.ifindex);
+    return link != nullptr && link->up &&
+           (rules_ == nullptr ? link->carrier : rules_->usable(hop.ifindex, family, link->carrier));
 }
 
 void KernelRoutes::for_each_prefix(const std::function<void(const IpPrefix&)>& f) const { state_.for_each_prefix(f); }

@@ -3,6 +3,7 @@
 
 #include "control/failover.hpp"
 #include "control/model/world.hpp"
+#include "control/netlink/linkdown.hpp"
 #include "control/netlink/mirror_state.hpp"
 
 #include <array>
@@ -16,12 +17,17 @@ namespace twinspan {
 // The mirror's routes as the compiler wants them. Holds nothing itself.
 class KernelRoutes : public RouteSource {
 public:
-    explicit KernelRoutes(const netlink::KernelState& state) : state_(state) {}
+    // Without `rules`: as Linux chooses with ignore_routes_with_linkdown set. Both outlive this.
+    explicit KernelRoutes(const netlink::KernelState& state, const netlink::LinkdownRules* rules = nullptr)
+        : state_(state), rules_(rules) {}
     std::optional<netlink::RouteEvent> route(const IpPrefix& prefix) const override;
     void for_each_prefix(const std::function<void(const IpPrefix&)>& f) const override;
 
 private:
+    bool usable(const netlink::NextHop& hop, IpFamily family) const;
+
     const netlink::KernelState& state_;
+    const netlink::LinkdownRules* rules_;
 };
 
 // All but the routes.
