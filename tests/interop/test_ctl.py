@@ -8,10 +8,10 @@ from harness import TWINSPANCTL, eventually
 from packets import *
 
 KEYS_OF = {
-    "ports": {"name", "device", "netdev", "link", "mac", "mtu", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_missed", "rx_errors", "tx_errors"},
+    "ports": {"name", "device", "shared", "steered", "netdev", "link", "mac", "mtu", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes", "rx_missed", "rx_errors", "tx_errors"},
     "legs": {"name", "peering", "link", "port", "vlan", "addresses", "state", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes"},
     "tunnels": {"name", "if_id", "link", "local", "remote", "state", "reason", "spi_out", "spi_in", "suite", "sequence", "reserved_until",
-                "inner_mtu", "mss4", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes"},
+                "inner_mtu", "mss4", "sas", "rx_packets", "rx_bytes", "tx_packets", "tx_bytes"},
     "groups": {"id", "buckets", "members"},
     "routes": {"prefix", "kind", "via", "encrypt", "note"},
     "neighbours": {"address", "netdev", "mac", "state"},
