@@ -1,6 +1,8 @@
 """Runs QEMU, passes on what the tests inside print, and unpacks the logs that they leave."""
 
+import ctypes
 import re
+import signal
 import subprocess
 import tarfile
 import time
@@ -11,6 +13,12 @@ from .rootfs import SystemTestError
 
 RESULTS_BYTES = 512 << 20
 MEMORY_MIB = 3072
+STATUS = re.compile(r"^exit status (\d+)\n", re.MULTILINE)
+PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _command(directory: Path, work: Path, results: Path) -> list[str]:
@@ -36,8 +44,9 @@ def _follow(process: subprocess.Popen, report: Path, deadline: float) -> str:
     while True:
         ended = process.poll() is not None
         now = report.read_bytes().decode(errors="replace").replace("\r\n", "\n") if report.exists() else ""
-        print(now[len(text):], end="", flush=True)
-        text = now
+        whole = now[:now.rfind("\n") + 1]
+        print(STATUS.sub("", whole[len(text):]), end="", flush=True)
+        text = whole
         if ended:
             return text
         if time.monotonic() > deadline:
@@ -62,14 +71,14 @@ def run(directory: Path, work: Path, seconds: float) -> int:
         file.truncate(RESULTS_BYTES)
     (work / "report.log").unlink(missing_ok=True)
     with open(work / "qemu.log", "wb") as log:
-        process = subprocess.Popen(_command(directory, work, results), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(_command(directory, work, results), stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=_end_with_parent)
         try:
             report = _follow(process, work / "report.log", time.monotonic() + seconds)
         finally:
             process.kill()
             process.wait()
     _unpack(results, work / "results")
-    status = re.search(r"^exit status (\d+)$", report, re.MULTILINE)
+    status = STATUS.search(report)
     if status is None:
         raise SystemTestError(f"the VM ended early, see {work}/console.log and qemu.log")
     return int(status[1])

@@ -6,9 +6,10 @@ import time
 
 import net
 from capture import Capture, judge
+from frr import peer_config
 from linux_gateway import LinuxGateway
 from stream import Stream
-from testbed import BEHIND, HOST, PEER_NAMES, RESULTS, TUNNELS, Testbed, peer_errors
+from testbed import BEHIND, HOST, PEER_NAMES, RESULTS, ROUTES, TUNNELS, Testbed, peer_errors
 
 REKEYS = 20
 LIMIT_BYTES = 1024 << 10
@@ -60,6 +61,26 @@ def counters(bed: Testbed, expect) -> None:
         expect(near["out"][1] > 0 and near["in"][1] > 0, f"{tunnel}: bytes of swanctl --list-sas move", f"out {near['out'][1]}, in {near['in'][1]}")
         expect(near["out"][2] == far["in"][2] > 0 and near["in"][2] == far["out"][2] > 0, f"{tunnel}: packets are those the peer counts",
                f"out {near['out'][2]} (peer in {far['in'][2]}), in {near['in'][2]} (peer out {far['out'][2]})")
+
+
+def _learnt() -> set[str]:
+    return {route["dst"] for route in json.loads(net.run("ip", "-n", "nva", "-j", "route", "show", "proto", "bgp"))}
+
+
+def bgp(bed: Testbed, expect) -> None:
+    """FRR's routes, from the two routers and through both tunnels, take the place of the static ones."""
+    before = time.monotonic()
+    bed.peer_frr.start(peer_config())
+    bed.frr.start((bed.render("frr") / "frr.conf").read_text())
+    net.eventually(lambda: len(bed.frr.established()) == 4, 60, f"of four BGP sessions only {bed.frr.established()} come up")
+    expect(True, "BGP with both routers (AS 12076) and in both tunnels (AS 65515) from the rendered file", f"{time.monotonic() - before:.1f} s")
+    wanted = {route.split()[0].removesuffix("/32") for route in ROUTES}
+    net.eventually(lambda: _learnt() >= wanted, 30, f"not all of {wanted} come from BGP")
+    net.ip("nva", *(f"route delete {route}" for route in ROUTES))
+    time.sleep(1)
+    expect(all(_answers("host", *ends) for ends in zip(HOST, BEHIND)), "traffic goes by BGP's routes alone", ", ".join(sorted(wanted)))
+    advertised = json.loads(net.run("ip", "-n", "peer", "-j", "route", "show", "10.10.0.0/16"))
+    expect(len(advertised) == 1 and advertised[0].get("protocol") == "bgp", "the peer learns the site's prefix inside the tunnels", "10.10.0.0/16")
 
 
 def _peer_change(before: dict[str, int]) -> dict[str, int]:
@@ -122,7 +143,7 @@ def _change_limit(bed: Testbed, *limit: str) -> None:
     """strongSwan closes what it has started itself when its connection changes, and starts it anew."""
     before = {sa["out"][0] for sa in bed.ike.sas().values()}
     bed.write_config(*limit)
-    bed.ike.load(bed.render())
+    bed.ike.load(bed.render("strongswan") / "swanctl.conf")
     net.eventually(lambda: bed.are_up() and not before & {sa["out"][0] for sa in bed.ike.sas().values()}, 30, "no new SAs after a change of the connection")
     time.sleep(2)
 
@@ -182,5 +203,5 @@ def end(bed: Testbed, expect) -> None:
     expect(bed.daemon.wait(20) == 0, "twinspand ends with status 0", f"{len(text.splitlines())} lines of log")
 
 
-ALL = (network, baseline, start, ping, tcp, counters, rekeys, byte_limit, crash, peer_restart, end)
+ALL = (network, baseline, start, ping, tcp, counters, bgp, rekeys, byte_limit, crash, peer_restart, end)
 ALWAYS = (network, start, end)

@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import net
+from frr import Frr
 from ike import Ike
 
 BIN = Path("/opt/twinspan/bin")
@@ -16,6 +17,9 @@ TUNNELS = ("azure-0", "azure-1")
 PEER_NAMES = ("onprem-0", "onprem-1")
 LOCAL = ("172.16.0.1", "172.16.0.5")
 REMOTE = ("10.30.0.4", "10.30.0.5")
+# What FRR learns from the routers of both links and through the tunnels, until it does.
+ROUTES = ("10.30.0.4/32 via 172.16.0.2 metric 1000", "10.30.0.5/32 via 172.16.0.6 metric 1000",
+          "10.20.1.0/24 dev azure-0 metric 1000", "10.20.2.0/24 dev azure-1 metric 1000")
 
 CONFIG = """\
 version: 1
@@ -40,9 +44,11 @@ peerings:
       - {{ link: secondary, vlan: 100, addresses: [172.16.0.5/30] }}
 tunnels:
   azure-0:
-    {{ if-id: 1, local: 172.16.0.1, remote: 10.30.0.4, address: 169.254.21.1/30, ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
+    {{ if-id: 1, local: 172.16.0.1, remote: 10.30.0.4, address: 169.254.21.1/30, bgp: {{ peer: 169.254.21.2 }},
+      ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
   azure-1:
-    {{ if-id: 2, local: 172.16.0.5, remote: 10.30.0.5, address: 169.254.21.5/30, ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
+    {{ if-id: 2, local: 172.16.0.5, remote: 10.30.0.5, address: 169.254.21.5/30, bgp: {{ peer: 169.254.21.6 }},
+      ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
 encrypt: [10.20.0.0/16]
 state-dir: /run/twinspan-state
 """
@@ -93,6 +99,7 @@ class Testbed:
         self.psk = psk.read_text().strip()
         self.peer_config = self.gateway("peer.conf", PEER_NAMES, REMOTE, LOCAL)
         self.ike, self.peer_ike = Ike("nva", RESULTS / "nva"), Ike("peer", RESULTS / "peer")
+        self.frr, self.peer_frr = Frr("nva", RESULTS), Frr("peer", RESULTS)
         self.daemon: subprocess.Popen | None = None
         self.baseline = {"lost": 0}
         self.captures = []
@@ -120,20 +127,18 @@ class Testbed:
     def write_config(self, rekey_bytes: str = "102400000KB") -> None:
         self.config.write_text(CONFIG.format(rekey_bytes=rekey_bytes))
 
-    def render(self) -> Path:
-        """strongSwan's file, as twinspanctl renders it from the one file."""
-        out = self.folder / "rendered"
-        net.run(BIN / "twinspanctl", "render", "strongswan", "--config", self.config, "--out", out)
-        return out / "swanctl.conf"
+    def render(self, what: str) -> Path:
+        """A folder of configuration as twinspanctl renders it from the one file."""
+        out = self.folder / what
+        net.run(BIN / "twinspanctl", "render", what, "--config", self.config, "--out", out)
+        return out
 
     def start_daemon(self) -> None:
         with open(RESULTS / "twinspand.log", "ab") as log:
             self.daemon = subprocess.Popen(["ip", "netns", "exec", "nva", BIN / "twinspand", "--config", self.config],
                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         net.eventually(self._is_ready, 60, "twinspand does not come up, see twinspand.log")
-        # What FRR would learn from the two MSEEs and through the tunnels.
-        net.ip("nva", "route replace 10.30.0.4/32 via 172.16.0.2", "route replace 10.30.0.5/32 via 172.16.0.6",
-               *(f"route replace 10.20.{n + 1}.0/24 dev {name}" for n, name in enumerate(TUNNELS)))
+        net.ip("nva", *(f"route replace {route}" for route in ROUTES))
 
     def _is_ready(self) -> bool:
         if self.daemon.poll() is not None:
@@ -147,9 +152,9 @@ class Testbed:
         self.peer_ike.load(self.peer_config)
 
     def start_ike(self) -> None:
-        rendered = self.render()
-        self.ike.start(rendered.with_name("twinspan.conf"))
-        self.ike.load(rendered)
+        rendered = self.render("strongswan")
+        self.ike.start(rendered / "twinspan.conf")
+        self.ike.load(rendered / "swanctl.conf")
 
     def show(self, what: str):
         return json.loads(net.run(BIN / "twinspanctl", "--name", "nva", "show", what, "--json"))
