@@ -159,8 +159,7 @@ Result<void> Daemon::open_sas(const std::vector<SaFile>& files) {
 }
 
 Result<void> Daemon::open_xfrm() {
-    auto mirror =
-        netlink::XfrmMirror::open(*sas_, [](std::string_view what) { spdlog::warn("SA mirror: {}", what); });
+    auto mirror = netlink::XfrmMirror::open(*sas_, [](std::string_view what) { spdlog::warn("SA mirror: {}", what); });
     if (!mirror) {
         return std::unexpected(mirror.error());
     }

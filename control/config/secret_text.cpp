@@ -75,8 +75,7 @@ std::expected<SecretBytes, std::string> read_secret_file(const std::filesystem::
     }
     struct stat info{};
     if (fstat(file.get(), &info) != 0) {
-        return std::unexpected(std::string{"cannot examine the file ("} + std::strerror(errno) +
-                               "), expected " + kind);
+        return std::unexpected(std::string{"cannot examine the file ("} + std::strerror(errno) + "), expected " + kind);
     }
     if (std::string wrong = what_is_wrong(info); !wrong.empty()) {
         return std::unexpected(std::move(wrong));

@@ -48,7 +48,7 @@ struct InboundRef {
 // Not owned: the SA store keeps them until no snapshot names them.
 struct TunnelSas {
     OutboundSa* out = nullptr;
-    std::vector<InboundRef> in;   // several while a rekey is under way, the newest last
+    std::vector<InboundRef> in;  // several while a rekey is under way, the newest last
     Encapsulation encapsulation;  // of the outbound SA
     bool complete() const noexcept { return out != nullptr && !in.empty(); }
     friend bool operator==(const TunnelSas&, const TunnelSas&) = default;
@@ -58,13 +58,13 @@ using LegAddress = std::pair<std::uint16_t, IpAddress>;  // a neighbour: leg and
 
 struct World {
     Config config;
-    std::vector<PortState> ports;           // as Config::ports
-    std::vector<TunnelSas> sas;             // as Config::tunnels, always one each
-    std::array<bool, 3> drained{};          // by Link
+    std::vector<PortState> ports;  // as Config::ports
+    std::vector<TunnelSas> sas;  // as Config::tunnels, always one each
+    std::array<bool, 3> drained{};  // by Link
     std::set<std::size_t> drained_tunnels;  // indexes
-    std::set<LegAddress> failed;            // neighbours that Linux has given up on
+    std::set<LegAddress> failed;  // neighbours that Linux has given up on
     KernelView kernel;
-    const RouteSource* routes = nullptr;    // null: none; outlives the compiler
+    const RouteSource* routes = nullptr;  // null: none; outlives the compiler
     Lookup4 fib4;
     Lookup6 fib6;
 };

@@ -1,5 +1,5 @@
-// Divides the frames of a NIC between Linux and the workers' AF_XDP sockets. What is not recognised, not complete or not
-// for this station's MAC address stays with Linux.
+// Divides the frames of a NIC between Linux and the workers' AF_XDP sockets. What is not recognised, not complete or
+// not for this station's MAC address stays with Linux.
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>

@@ -198,9 +198,9 @@ TEST(RoutingRefusalOfWholeFiles, FallbackOfMicrosoftMayNameTunnelsBesideTheInter
     ASSERT_TRUE(config) << errors_of(text);
     EXPECT_TRUE(config->fallback.at(1).internet);
     EXPECT_EQ(config->fallback.at(1).tunnels, std::vector<std::size_t>{2});
-    EXPECT_NE(errors_of(replaced(text, "[internet, inet-0]", "[internet, azure-0]"))
-                  .find("expected a tunnel over internet"),
-              std::string::npos);
+    EXPECT_NE(
+        errors_of(replaced(text, "[internet, inet-0]", "[internet, azure-0]")).find("expected a tunnel over internet"),
+        std::string::npos);
 }
 
 TEST(RoutingRefusalOfWholeFiles, FallbackToAnInternetThatIsNotThere) {
