@@ -61,17 +61,23 @@ class Frr:
             net.run("chown", "frr:frr", directory)
         for wave in WAVES:
             for daemon in wave:
-                with open(self._results / f"frr-{self.namespace}-{daemon}.log", "ab") as log:
-                    self._processes.append(subprocess.Popen(
-                        ["ip", "netns", "exec", self.namespace, DAEMONS / daemon, "-N", self.namespace, "-f", "/dev/null", "-P", "0", "--log", "stdout"],
-                        stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+                self._spawn(daemon)
             for daemon in wave:
                 net.eventually((run / self.namespace / f"{daemon}.vty").exists, 30, f"FRR's {daemon} does not start in {self.namespace}")
         net.run("vtysh", "-N", self.namespace, "--config_dir", FOLDER, "-b")
 
+    def _spawn(self, daemon: str) -> None:
+        """It reads no file: vtysh gives all of them their parts of one."""
+        unread = [] if daemon in ("mgmtd", "staticd") else ["-f", "/dev/null"]
+        command = ["ip", "netns", "exec", self.namespace, DAEMONS / daemon, "-N", self.namespace, *unread, "-P", "0", "--log", "stdout"]
+        with open(self._results / f"frr-{self.namespace}-{daemon}.log", "ab") as log:
+            self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+
+    def vtysh(self, command: str) -> str:
+        return net.run("vtysh", "-N", self.namespace, "--config_dir", FOLDER, "-c", command, check=False)
+
     def established(self) -> set[str]:
-        text = net.run("vtysh", "-N", self.namespace, "--config_dir", FOLDER, "-c", "show bgp ipv4 unicast summary json", check=False)
-        peers = json.loads(text or "{}").get("peers", {})
+        peers = json.loads(self.vtysh("show bgp ipv4 unicast summary json") or "{}").get("peers", {})
         return {address for address, peer in peers.items() if peer["state"] == "Established"}
 
     def stop(self) -> None:

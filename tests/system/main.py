@@ -40,6 +40,8 @@ def keep(bed: Testbed) -> None:
         for namespace, *command in wanted:
             done = subprocess.run(["ip", "netns", "exec", namespace, *command], capture_output=True, text=True)
             file.write(f"[{namespace}] {' '.join(command)}\n{done.stdout}{done.stderr}\n")
+        for frr in (bed.frr, bed.peer_frr):
+            file.write(f"[{frr.namespace}] FRR\n{frr.vtysh('show bgp ipv4 unicast')}\n")
         for ike in (bed.ike, bed.peer_ike):
             file.write(f"[{ike.namespace}] swanctl --list-sas\n{ike.swanctl('--list-sas', check=False)}\n")
 

@@ -17,9 +17,10 @@ TUNNELS = ("azure-0", "azure-1")
 PEER_NAMES = ("onprem-0", "onprem-1")
 LOCAL = ("172.16.0.1", "172.16.0.5")
 REMOTE = ("10.30.0.4", "10.30.0.5")
-# What FRR learns from the routers of both links and through the tunnels, until it does.
-ROUTES = ("10.30.0.4/32 via 172.16.0.2 metric 1000", "10.30.0.5/32 via 172.16.0.6 metric 1000",
-          "10.20.1.0/24 dev azure-0 metric 1000", "10.20.2.0/24 dev azure-1 metric 1000")
+# What FRR learns from the routers of both links and through the tunnels, until it does: its distance is in the metric's first byte.
+LAST_RESORT = f"metric {200 << 24}"
+ROUTES = (f"10.30.0.4/32 via 172.16.0.2 {LAST_RESORT}", f"10.30.0.5/32 via 172.16.0.6 {LAST_RESORT}",
+          f"10.20.1.0/24 dev azure-0 {LAST_RESORT}", f"10.20.2.0/24 dev azure-1 {LAST_RESORT}")
 
 CONFIG = """\
 version: 1
