@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <ranges>
 #include <utility>
 
 namespace twinspan {
@@ -199,8 +200,8 @@ void SaStore::retire(Owned sa) {
 KernelSa* SaStore::choose_outbound(std::size_t tunnel) {
     const KernelSa* const current = current_[tunnel];
     const bool stays = current != nullptr && current->usable;
-    for (auto sa = sas_.rbegin(); sa != sas_.rend(); ++sa) {
-        KernelSa& candidate = **sa;
+    for (const Owned& sa : std::views::reverse(sas_)) {
+        KernelSa& candidate = *sa;
         if (candidate.tunnel() != tunnel || candidate.out() == nullptr || !candidate.usable) {
             continue;
         }

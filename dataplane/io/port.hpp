@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-struct rte_eth_dev_info;
+struct rte_eth_dev_info;  // NOLINT(readability-identifier-naming): DPDK's
 struct rte_mempool;
 
 namespace twinspan {
