@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -106,7 +107,11 @@ private:
     template <class T, class Parse>
     bool assign(const YAML::Node& node, T& out, std::string_view expected, Parse parse) const {
         if (const auto value = read_scalar(*diagnostics_, node, expected, parse)) {
-            out = static_cast<T>(*value);
+            if constexpr (std::is_same_v<T, std::remove_cvref_t<decltype(value)>>) {
+                out = value;  // an optional of what is read
+            } else {
+                out = static_cast<T>(*value);
+            }
             return true;
         }
         return false;

@@ -10,7 +10,7 @@
 #include <memory>
 #include <set>
 
-struct steer;
+struct steer;  // NOLINT(readability-identifier-naming): as bpftool names it
 
 namespace twinspan {
 

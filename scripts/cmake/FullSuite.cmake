@@ -20,7 +20,7 @@ twinspan_check(static.format ${scripts}/check-format LABEL static TIMEOUT 60)
 twinspan_check(static.headers ${CMAKE_COMMAND} ARGS --build ${PROJECT_BINARY_DIR} --target check_headers
                LABEL static TIMEOUT 600)
 twinspan_check(static.tidy ${scripts}/check-tidy ARGS --build ${PROJECT_BINARY_DIR}
-               LABEL static TIMEOUT 900 PROCESSORS 2 COST 1000)
+               LABEL static TIMEOUT 1800 PROCESSORS 2 COST 1000)
 
 foreach(program IN LISTS test_programs)
     string(REGEX REPLACE "_test$" "" suite ${program})
