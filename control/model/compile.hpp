@@ -1,5 +1,5 @@
-// World model to snapshot, as a pure function, in two halves: plan() reads everything but what is live, assemble() what
-// is live: links, drained links, SAs. Their changes need the second half alone, which does not look at routes.
+// World model to snapshot, as a pure function, in two halves: the Planner reads everything but what is live, assemble()
+// what is live: links, drained links, SAs. Their changes need the second half alone, which does not look at routes.
 #pragma once
 
 #include "control/model/fib.hpp"
