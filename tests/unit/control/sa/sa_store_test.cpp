@@ -69,7 +69,7 @@ struct Site {
         store->commit();
         return sa.id;
     }
-    void remove(const netlink::SaId& id) {
+    void remove(netlink::SaId id) {  // a copy: it may be the id of what is erased
         kernel.sas.erase(id);
         store->apply(netlink::SaDeleted{id});
         store->commit();
