@@ -1,31 +1,12 @@
 // Bad files: what exactly is said, and where. Each row changes the text of a good file in one place.
-#include "control/config/load.hpp"
+#include "tests/unit/control/config/refusal.hpp"
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
+#include <string>
 
 namespace twinspan {
 namespace {
-
-std::string vector_text(const std::string& name) {
-    std::ifstream in{std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/" + name};
-    std::ostringstream text;
-    text << in.rdbuf();
-    return text.str();
-}
-
-std::string errors_of(const std::string& text) {
-    const auto config = parse_config(text, "f");
-    std::string out;
-    if (!config) {
-        for (const ConfigError& error : config.error()) {
-            out += (out.empty() ? "" : "\n") + to_string(error);
-        }
-    }
-    return out;
-}
 
 struct Row {
     const char* name;

@@ -1,31 +1,14 @@
 // Bad BGP, IKE, fallback and shared ports: what exactly is said. Each row changes a good file in one place.
-#include "control/config/load.hpp"
+#include "tests/unit/control/config/refusal.hpp"
 
 #include <gtest/gtest.h>
 
-#include <fstream>
-#include <sstream>
+#include <string>
 
 namespace twinspan {
 namespace {
 
-std::string good_text() {
-    std::ifstream in{std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/one-file.yaml"};
-    std::ostringstream text;
-    text << in.rdbuf();
-    return text.str();
-}
-
-std::string errors_of(const std::string& text) {
-    const auto config = parse_config(text, "f");
-    std::string out;
-    if (!config) {
-        for (const ConfigError& error : config.error()) {
-            out += (out.empty() ? "" : "\n") + to_string(error);
-        }
-    }
-    return out;
-}
+std::string good_text() { return vector_text("one-file.yaml"); }
 
 struct Row {
     const char* name;
