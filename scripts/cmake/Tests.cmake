@@ -26,6 +26,16 @@ endforeach()
 
 add_custom_target(test_programs DEPENDS ${test_programs})
 
+# A process that seals, and what kills it 10,000 times.
+add_executable(sealer ${PROJECT_SOURCE_DIR}/tests/kill/sealer_main.cpp)
+target_link_libraries(sealer PRIVATE twinspan_crypto)
+add_executable(kill_test ${PROJECT_SOURCE_DIR}/tests/kill/kill_test.cpp)
+target_link_libraries(kill_test PRIVATE twinspan_crypto GTest::gtest_main)
+target_compile_definitions(kill_test PRIVATE TWINSPAN_SEALER="$<TARGET_FILE:sealer>")
+add_dependencies(kill_test sealer)
+gtest_discover_tests(kill_test TEST_PREFIX kill. DISCOVERY_MODE PRE_TEST PROPERTIES LABELS kill TIMEOUT 600)
+add_dependencies(test_programs kill_test)
+
 # What the lab measures failover with.
 add_executable(udp_stream ${PROJECT_SOURCE_DIR}/tests/lab/udp_stream.cpp)
 target_link_libraries(udp_stream PRIVATE CLI11::CLI11 nlohmann_json::nlohmann_json)

@@ -2,12 +2,9 @@
 
 #include "tests/unit/crypto/test_keys.hpp"
 
-#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <csignal>
 #include <fstream>
 #include <sstream>
 
@@ -174,78 +171,6 @@ TEST(SequencePaceTest, ReservesAFewSecondsHoweverMuchWasUsed) {
         ASSERT_EQ(sa->reserve_burst((1u << 31) - 1).granted, (1u << 31) - 1);
         EXPECT_EQ(pace.due(*sa, kReserved), kReserved + SequencePace::kMostAhead);
     }
-}
-
-// What the child has put on the wire, in memory that outlives it.
-struct Wire {
-    static constexpr std::size_t kCapacity = std::size_t{1} << 22;
-    std::atomic<std::uint64_t> count;
-    std::atomic<std::uint64_t> starts;
-    std::uint64_t ivs[kCapacity];
-};
-
-// The child: starts like the daemon, seals in bursts, tops up now and then, until it is killed.
-[[noreturn]] void seal_until_killed(const fs::path& directory, Wire& wire, Engine& engine) {
-    const SaConfig config = sa_config(Suite::aes_256_gcm);
-    auto reservation = SequenceReservation::open(directory, config.spi, fingerprint(engine, config), 500);
-    if (!reservation) {
-        _exit(3);
-    }
-    auto sa = OutboundSa::create(engine, config, reservation->first());
-    if (!sa || !reservation->top_up(**sa)) {
-        _exit(4);
-    }
-    wire.starts.fetch_add(1);
-    std::array<std::uint8_t, 128> packet{};
-    for (;;) {
-        const SequenceBurst burst = (*sa)->reserve_burst(32);
-        for (std::uint64_t i = 0; i < burst.granted; ++i) {
-            (*sa)->seal_in_place(engine, burst.first + i, packet.data(), 40, kNextHeaderIpv4);
-            const std::uint64_t slot = wire.count.load();
-            if (slot == Wire::kCapacity) {
-                _exit(0);
-            }
-            std::memcpy(&wire.ivs[slot], packet.data() + kEspHeaderLen, kIvLen);
-            wire.count.store(slot + 1);
-        }
-        if (!reservation->top_up(**sa)) {
-            _exit(5);
-        }
-    }
-}
-
-TEST_F(SequenceReservationTest, TwoHundredKillsRepeatNoIv) {
-    constexpr int kKills = 200;
-    void* shared = ::mmap(nullptr, sizeof(Wire), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    ASSERT_NE(shared, MAP_FAILED);
-    Wire& wire = *static_cast<Wire*>(shared);
-    std::mt19937_64 random{42};
-    for (int kill = 0; kill < kKills; ++kill) {
-        const std::uint64_t before = wire.count.load();
-        const pid_t child = ::fork();
-        ASSERT_GE(child, 0);
-        if (child == 0) {
-            seal_until_killed(directory, wire, engine);
-        }
-        if (kill % 2 == 0) {
-            while (wire.count.load() == before && ::waitpid(child, nullptr, WNOHANG) == 0) {
-                ::usleep(50);
-            }
-        }
-        ::usleep(static_cast<useconds_t>(random() % 3000));
-        ::kill(child, SIGKILL);
-        int status = 0;
-        if (::waitpid(child, &status, 0) == child) {
-            ASSERT_TRUE(WIFSIGNALED(status) || WEXITSTATUS(status) == 0) << "child left with " << WEXITSTATUS(status);
-        }
-    }
-    const std::uint64_t count = wire.count.load();
-    std::vector<std::uint64_t> ivs(wire.ivs, wire.ivs + count);
-    EXPECT_GE(wire.starts.load(), std::uint64_t{kKills} / 2);
-    EXPECT_GT(count, 1000u);
-    std::ranges::sort(ivs);
-    EXPECT_TRUE(std::ranges::adjacent_find(ivs) == ivs.end()) << "an IV went out twice";
-    ::munmap(shared, sizeof(Wire));
 }
 
 TEST(KeyFingerprintTest, TellsKeysAndSaltsApartAndNothingElse) {
