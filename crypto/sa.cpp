@@ -5,10 +5,6 @@
 namespace twinspan {
 namespace {
 
-constexpr std::uint64_t end_of(SequenceWidth width) noexcept {
-    return width == SequenceWidth::bits32 ? std::uint64_t{1} << 32 : ~std::uint64_t{0};
-}
-
 std::uint32_t salt_of(const SaConfig& config) noexcept {
     std::uint32_t salt;
     std::memcpy(&salt, config.keymat.data() + key_len(config.suite), sizeof salt);

@@ -19,6 +19,12 @@ namespace twinspan {
 
 enum class SequenceWidth : std::uint8_t { bits32, bits64 };  // the second is ESN, RFC 4303 section 2.2.1
 
+// One past the last number that an SA uses: 2^32 - 1 is used, 0 never (RFC 4303 section 3.3.3). Extended numbers stop
+// 2^32 early: workers that ask for more at the end step over it, and may not come out at 0.
+constexpr std::uint64_t end_of(SequenceWidth width) noexcept {
+    return width == SequenceWidth::bits32 ? std::uint64_t{1} << 32 : ~std::uint64_t{0xffff'ffff};
+}
+
 struct SaConfig {
     std::uint32_t spi = 0;
     Suite suite = Suite::aes_256_gcm;
@@ -74,10 +80,8 @@ public:
     SaUsage usage() const noexcept;
     std::uint64_t next_seq() const noexcept { return next_seq_.load(std::memory_order_acquire); }
     std::uint64_t limit() const noexcept { return limit_.load(std::memory_order_acquire); }
-    // One past the last number that the width holds: 2^32 - 1 is used, 0 never (RFC 4303 section 3.3.3).
-    std::uint64_t end_of_sequence() const noexcept {
-        return width_ == SequenceWidth::bits32 ? std::uint64_t{1} << 32 : ~std::uint64_t{0};
-    }
+    // One past the last number that is used: see end_of.
+    std::uint64_t end_of_sequence() const noexcept { return end_of(width_); }
     std::uint32_t spi() const noexcept { return __builtin_bswap32(spi_be_); }
     Suite suite() const noexcept { return key_.suite(); }
     SequenceWidth width() const noexcept { return width_; }

@@ -289,6 +289,49 @@ TEST_F(OutboundSequenceTest, WorkersNeverShareANumberWhileControlRaisesTheLimit)
     EXPECT_LT(all.back(), kLimit);
 }
 
+// RFC 4303 section 3.3.3: the last number is used, none comes after it, whatever workers ask for at that moment.
+TEST_F(OutboundSequenceTest, WorkersUseEveryNumberUpToTheEndOnceAndNoneBeyond) {
+    constexpr std::uint64_t kLeft = 100'000;
+    for (const SequenceWidth width : {SequenceWidth::bits32, SequenceWidth::bits64}) {
+        const auto out = sa(width, end_of(width) - kLeft);
+        out->raise_limit(~std::uint64_t{0});
+        ASSERT_EQ(out->limit(), end_of(width));
+        std::vector<std::vector<std::uint64_t>> used(4);
+        std::vector<std::thread> workers;
+        std::atomic<std::uint64_t> refused{0};
+        for (auto& mine : used) {
+            workers.emplace_back([&out, &mine, &refused] {
+                for (std::uint32_t i = 0; i < 20'000; ++i) {
+                    const std::uint32_t n = 1 + 7 * i % 64;
+                    const SequenceBurst burst = out->reserve_burst(n);
+                    for (std::uint64_t k = 0; k < burst.granted; ++k) {
+                        mine.push_back(burst.first + k);
+                    }
+                    if (burst.granted != n) {
+                        refused += burst.refusal == SequenceRefusal::sequence_used_up ? 1 : 1'000'000'000;
+                    }
+                }
+            });
+        }
+        for (auto& w : workers) {
+            w.join();
+        }
+        std::vector<std::uint64_t> all;
+        for (const auto& mine : used) {
+            all.insert(all.end(), mine.begin(), mine.end());
+        }
+        std::ranges::sort(all);
+        ASSERT_EQ(all.size(), kLeft);
+        EXPECT_EQ(all.front(), end_of(width) - kLeft);
+        EXPECT_EQ(all.back(), end_of(width) - 1);
+        EXPECT_TRUE(std::ranges::adjacent_find(all) == all.end());
+        EXPECT_EQ(out->usage().packets, kLeft);
+        EXPECT_GT(refused.load(), 4u);
+        EXPECT_LT(refused.load(), 1'000'000'000u) << "refused for another reason";
+        EXPECT_EQ(out->reserve_burst(1).granted, 0u);
+    }
+}
+
 TEST(SaCreateTest, RefusesReservedSpisAndShortKeys) {
     const Engine engine = value(Engine::create());
     SaConfig config = sa_config(Suite::aes_256_gcm);
