@@ -96,25 +96,12 @@ def eventually(what, seconds: float = 10.0, message: str = ""):
         time.sleep(0.01)
 
 
-class Namespace:
-    """Three veth pairs: the daemon opens one end of each (`lan0`, ...), the tests the other (`lan1`, ...)."""
+class Netns:
+    """A network namespace."""
 
     def __init__(self, name: str):
         self.name = name
-        lines = [f"netns add {name}"]
-        lines += [f"link add {port}0 netns {name} mtu 1600 type veth peer {port}1 netns {name} mtu 1600" for port in PORTS]
-        self._batch([], lines)
-        # The kernel must not answer on the wires for the addresses of the TAPs: it neither speaks ARP and IPv6 there nor
-        # takes a packet whose way back is another interface.
-        settings = ["net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0",
-                    "net.ipv6.conf.default.router_solicitations=0", "net.ipv4.ip_forward=0",
-                    "net.ipv4.conf.all.rp_filter=0"]
-        for port in PORTS:
-            for end in "01":
-                settings += [f"net.ipv4.conf.{port}{end}.rp_filter=1", f"net.ipv6.conf.{port}{end}.disable_ipv6=1"]
-                run("ip", "netns", "exec", name, "ethtool", "-K", f"{port}{end}", "tx", "off", "tso", "off", "gso", "off", "gro", "off")
-        run("ip", "netns", "exec", name, "sysctl", "-qw", *settings)
-        self.ip("link set lo up", *(f"link set {port}{end} arp off up" for port in PORTS for end in "01"))
+        run("ip", "netns", "add", name)
 
     def _batch(self, where: list[str], lines) -> None:
         done = subprocess.run(["ip", *where, "-batch", "-"], input="\n".join(lines) + "\n", capture_output=True, text=True)
@@ -123,18 +110,40 @@ class Namespace:
     def ip(self, *lines: str) -> None:
         self._batch(["-n", self.name], lines)
 
+    def run(self, *command) -> str:
+        return run("ip", "netns", "exec", self.name, *command)
+
     def links(self) -> dict[str, list[str]]:
         """The flags of every interface: UP, NO-CARRIER, ..."""
         return {link["ifname"]: link["flags"] for link in json.loads(run("ip", "-n", self.name, "-j", "link", "show"))}
-
-    def set_carrier(self, port: str, up: bool) -> None:
-        self.ip(f"link set {port}1 {'up' if up else 'down'}")
 
     def remove(self) -> None:
         run("ip", "netns", "delete", self.name)
 
 
-def _end_with_the_tests() -> None:
+class Namespace(Netns):
+    """Three veth pairs: the daemon opens one end of each (`lan0`, ...), the tests the other (`lan1`, ...)."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self._batch([], [f"link add {port}0 netns {name} mtu 1600 type veth peer {port}1 netns {name} mtu 1600" for port in PORTS])
+        # The kernel must not answer on the wires for the addresses of the TAPs: it neither speaks ARP and IPv6 there nor
+        # takes a packet whose way back is another interface.
+        settings = ["net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0",
+                    "net.ipv6.conf.default.router_solicitations=0", "net.ipv4.ip_forward=0",
+                    "net.ipv4.conf.all.rp_filter=0"]
+        for port in PORTS:
+            for end in "01":
+                settings += [f"net.ipv4.conf.{port}{end}.rp_filter=1", f"net.ipv6.conf.{port}{end}.disable_ipv6=1"]
+                self.run("ethtool", "-K", f"{port}{end}", "tx", "off", "tso", "off", "gso", "off", "gro", "off")
+        self.run("sysctl", "-qw", *settings)
+        self.ip("link set lo up", *(f"link set {port}{end} arp off up" for port in PORTS for end in "01"))
+
+    def set_carrier(self, port: str, up: bool) -> None:
+        self.ip(f"link set {port}1 {'up' if up else 'down'}")
+
+
+def end_with_the_tests() -> None:
     PR_SET_PDEATHSIG = 1
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -148,7 +157,7 @@ def remove_abandoned() -> None:
 
 
 class Daemon:
-    def __init__(self, namespace: Namespace, config: Path, name: str):
+    def __init__(self, namespace: Netns, config: Path, name: str):
         self._namespace, self._config, self.name = namespace, config, name
         self.log = config.with_suffix(".log")
         self.process: subprocess.Popen | None = None
@@ -156,7 +165,7 @@ class Daemon:
     def spawn(self) -> subprocess.Popen:
         with open(self.log, "ab") as log:
             return subprocess.Popen(["ip", "netns", "exec", self._namespace.name, TWINSPAND, "--config", self._config],
-                                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=_end_with_the_tests)
+                                    stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, preexec_fn=end_with_the_tests)
 
     def start(self) -> None:
         self.process = self.spawn()

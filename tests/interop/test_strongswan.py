@@ -1,0 +1,198 @@
+"""The other end is a strongSwan that does ESP itself (kernel-libipsec, RFC 3948 only), and behind both ends are Linux hosts. IKE
+runs through twinspand too: charon behind its TAPs negotiates one CHILD_SA for each suite, whose keys become twinspand's own."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+import strongswan
+from harness import Daemon, Netns, eventually
+from hosts import Echo, datagrams, join, stream
+from packets import ESP, UDP
+from wire import Wire
+
+pytestmark = pytest.mark.skipif(strongswan.why_not() is not None, reason=strongswan.why_not() or "")
+
+# tunnel -> what IKE negotiates and what twinspand calls it
+SUITES = {
+    "gcm256": ("aes256gcm16", "aes-256-gcm"),
+    "gcm192": ("aes192gcm16", "aes-192-gcm"),
+    "gcm128": ("aes128gcm16", "aes-128-gcm"),
+}
+KEY_LEN = {"gcm256": 36, "gcm192": 28, "gcm128": 20}
+NUMBER = {tunnel: number for number, tunnel in enumerate(SUITES, 1)}
+FAR = {tunnel: f"10.20.{number}.1" for tunnel, number in NUMBER.items()}
+OURS, THEIRS, GATEWAY, HOST = "198.18.0.2", "198.18.0.1", "10.10.0.1", "10.10.0.10"
+
+CONFIG = """\
+version: 1
+name: {name}
+role: azure
+dpdk: {{ hugepages: false, memory: 256MiB, buffers: 8192 }}
+workers: {{ count: 1, idle: sleep }}
+limits: {{ routes-ipv4: 4096, routes-ipv6: 4096 }}
+ports:
+  lan: {{ device: "net_af_packet0,iface=lan0,blocksz=4096,framesz=2048,framecnt=1024,qpairs=1" }}
+  wan: {{ device: "net_af_packet1,iface=wan0,blocksz=4096,framesz=2048,framecnt=1024,qpairs=1" }}
+peerings:
+  lan: {{ legs: [ {{ port: lan, addresses: [10.10.0.1/24] }} ] }}
+  internet: {{ legs: [ {{ port: wan, addresses: [198.18.0.2/24] }} ] }}
+tunnels:
+{tunnels}
+encrypt: [10.20.0.0/16]
+state-dir: {folder}/state
+"""
+TUNNEL = "  {tunnel}: {{ if-id: {number}, local: 198.18.0.2, remote: 198.18.0.1, sa-file: {folder}/{tunnel}.sa.yaml }}"
+
+
+class Gateways:
+    """host lan1 -- lan0 [twinspand, charon] wan0 -- wan1 peer [charon]: three namespaces."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self.host, self.nva, self.peer = (Netns(f"twi-{os.getpid()}-swan-{part}") for part in ("host", "nva", "peer"))
+        self.nva.run("sysctl", "-qw", "net.ipv4.ip_forward=0", "net.ipv4.conf.all.rp_filter=0", "net.ipv6.conf.default.disable_ipv6=1")
+        join(self.nva, "lan0", self.host, "lan1", f"{HOST}/24")
+        join(self.nva, "wan0", self.peer, "wan1", f"{THEIRS}/24")
+        self.host.ip(f"route add default via {GATEWAY}")
+        self.peer.ip(*(f"address add {address}/32 dev lo" for address in FAR.values()))
+        self._ours = strongswan.Charon(self.nva, folder / "ours", with_keys=True)
+        self.theirs = strongswan.Charon(self.peer, folder / "theirs", with_keys=False)
+        config = folder / f"{self.nva.name}.yaml"
+        tunnels = "\n".join(TUNNEL.format(tunnel=tunnel, number=number, folder=folder) for tunnel, number in NUMBER.items())
+        config.write_text(CONFIG.format(name=self.nva.name, tunnels=tunnels, folder=folder))
+        self.daemon = Daemon(self.nva, config, self.nva.name)
+        self._servers = [Echo(self.host.name, HOST), Echo(self.peer.name, *FAR.values())]
+
+    def _write_keys(self, keys: dict[str, dict]) -> None:
+        for tunnel, ways in keys.items():
+            file = self._folder / f"{tunnel}.sa.yaml"
+            file.touch(mode=0o600)
+            file.write_text("udp-encapsulation: 4500\n" + "".join(
+                f"{way}: {{ spi: {spi:#x}, suite: {SUITES[tunnel][1]}, key: {key} }}\n" for way, (spi, key) in ways.items()))
+
+    def start(self) -> None:
+        self.daemon.start()
+        self.nva.ip(*(f"route replace 10.20.{number}.0/24 dev {tunnel}" for tunnel, number in NUMBER.items()))
+        eventually(lambda: all(tunnel["state"] == "up" for tunnel in self.daemon.show("tunnels")), message="tunnels are not up")
+        wanted = {f"10.20.{number}.0/24" for number in NUMBER.values()}
+        eventually(lambda: wanted <= {route["prefix"] for route in self.daemon.show("routes")})
+
+    def negotiate(self) -> None:
+        """IKE finds the keys; until then twinspand has some of no use."""
+        self._write_keys({tunnel: {way: (0x1000 * number + at, os.urandom(KEY_LEN[tunnel]).hex()) for at, way in enumerate(("outbound", "inbound"))}
+                          for tunnel, number in NUMBER.items()})
+        self.start()
+        ends = {tunnel: {"local": "10.10.0.0/24", "remote": f"10.20.{number}.0/24", "proposal": SUITES[tunnel][0]}
+                for tunnel, number in NUMBER.items()}
+        mirrored = {tunnel: {**end, "local": end["remote"], "remote": end["local"]} for tunnel, end in ends.items()}
+        self.theirs.start({"ours": THEIRS, "theirs": OURS, "our_id": "peer", "their_id": "nva"}, mirrored)
+        self._ours.start({"ours": OURS, "theirs": THEIRS, "our_id": "nva", "their_id": "peer"}, ends)
+        keys = {tunnel: self._ours.initiate(tunnel) for tunnel in SUITES}
+        # Else Linux would route what it says to the peer's hosts into our charon, which has the same keys.
+        self.nva.ip("rule delete table 220")
+        assert self.daemon.stop() == 0
+        self._write_keys(keys)
+        self.start()
+
+    def rekey_ike(self) -> str:
+        return self._ours.swanctl("--rekey", "--ike", "link")
+
+    def end(self) -> None:
+        for server in self._servers:
+            server.end()
+        for charon in (self._ours, self.theirs):
+            charon.stop()
+        if self.daemon.process is not None and self.daemon.process.poll() is None:
+            assert self.daemon.stop() == 0
+        for namespace in (self.host, self.nva, self.peer):
+            namespace.remove()
+
+
+@pytest.fixture(scope="module")
+def gateways():
+    with tempfile.TemporaryDirectory(prefix="twi-swan-") as folder:  # mode 0700: it has keys
+        made = Gateways(Path(folder))
+        try:
+            made.negotiate()
+            yield made
+        finally:
+            made.end()
+
+
+@pytest.fixture
+def nothing_lost(gateways):
+    """No ESP packet is dropped by either end meanwhile."""
+    before, said = gateways.daemon.drops(), len(gateways.theirs.log())
+    yield
+    after = gateways.daemon.drops()
+    assert {r: n - before.get(r, 0) for r, n in after.items() if r.startswith("esp_") and n != before.get(r, 0)} == {}
+    assert "[ESP]" not in gateways.theirs.log()[said:]
+
+
+def is_esp(frame) -> bool:
+    return UDP in frame and ESP in frame
+
+
+@pytest.mark.parametrize("tunnel", SUITES)
+def test_every_length_of_padding(gateways, nothing_lost, tunnel):
+    """RFC 4303 section 2.4: charon pads more than it must, twinspand as little as it may."""
+    before, ours = gateways.theirs.counters(tunnel), gateways.daemon.named("tunnels")[tunnel]
+    datagrams(gateways.host.name, FAR[tunnel], range(1, 36))
+    after, now = gateways.theirs.counters(tunnel), gateways.daemon.named("tunnels")[tunnel]
+    assert [after[way][1] - before[way][1] for way in ("in", "out")] == [35, 35]
+    assert [now[way] - ours[way] for way in ("tx_packets", "rx_packets")] == [35, 35]
+
+
+@pytest.mark.parametrize("tunnel", SUITES)
+@pytest.mark.parametrize("begins", ["host", "peer"])
+def test_tcp(gateways, nothing_lost, tunnel, begins):
+    if begins == "host":
+        stream(gateways.host.name, FAR[tunnel], 300_000)
+    else:
+        stream(gateways.peer.name, HOST, 300_000, source=FAR[tunnel])
+
+
+def test_only_esp_in_udp_is_on_the_wire(gateways, nothing_lost):
+    wire = Wire(gateways.peer.name, "wan1")
+    for tunnel in SUITES:
+        datagrams(gateways.host.name, FAR[tunnel], [100])
+    frames = wire.waiting()
+    wire.close()
+    assert len(frames) == len(SUITES) and all(is_esp(frame) and frame[UDP].dport == 4500 for frame in frames)
+
+
+@pytest.mark.parametrize("tunnel", SUITES)
+def test_both_refuse_a_replay(gateways, tunnel):
+    """RFC 4303 section 3.4.3. Each end is shown its last packet again."""
+    at_peer, at_nva = Wire(gateways.peer.name, "wan1"), Wire(gateways.nva.name, "wan0")
+    datagrams(gateways.host.name, FAR[tunnel], [64])
+    ours, theirs = at_peer.expect(is_esp), at_nva.expect(is_esp)
+    dropped, said = gateways.daemon.drops().get("esp_replayed", 0), len(gateways.theirs.log())
+    at_peer.send(theirs)
+    at_nva.send(ours)
+    eventually(lambda: gateways.daemon.drops().get("esp_replayed", 0) == dropped + 1)
+    eventually(lambda: "ESP sequence number verification failed" in gateways.theirs.log()[said:])
+    at_peer.close(), at_nva.close()
+
+
+def test_ike_goes_on_beside_esp(gateways, nothing_lost):
+    """RFC 3948 section 2.2: both share port 4500; charon exchanges new IKE keys through twinspand."""
+    before = gateways.theirs.log().count("IKE_SA link[")
+    gateways.rekey_ike()
+    eventually(lambda: "rekeyed between" in gateways.theirs.log(), message=gateways.theirs.log()[-1000:])
+    assert gateways.theirs.log().count("IKE_SA link[") > before
+    datagrams(gateways.host.name, FAR["gcm256"], [64])
+
+
+@pytest.mark.parametrize("orderly", [True, False], ids=["stop", "kill"])
+def test_a_restart_stays_ahead_of_the_window_of_the_peer(gateways, nothing_lost, orderly):
+    """RFC 4303 section 3.3.3: numbers go on where the reservation ends, and charon refuses none of them."""
+    if orderly:
+        assert gateways.daemon.stop() == 0
+    else:
+        gateways.daemon.kill()
+    gateways.start()
+    for tunnel in SUITES:
+        datagrams(gateways.host.name, FAR[tunnel], [64] * 3)
