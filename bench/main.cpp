@@ -98,7 +98,7 @@ Result<std::vector<Row>> run_path(Path path, const Setting& setting, rte_mempool
 }
 
 Result<nlohmann::json> run(const Options& options) {
-    const Effort effort = Effort{.samples = options.quick ? 101u : 1001u, .loops_per_sample = 32};
+    const Effort effort = Effort{.samples = options.quick ? 401u : 2001u, .loops_per_sample = 8};
     Result<Eal> eal =
         Eal::start({.name = "twinspan-bench", .hugepages = true, .memory_mib = kMemoryMib, .args = {"--no-pci"}});
     if (!eal) {

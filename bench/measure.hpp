@@ -12,7 +12,7 @@ namespace twinspan::bench {
 
 // Samples are short, a few hundred microseconds, so that what else runs on the machine disturbs few of them.
 struct Effort {
-    unsigned samples;           // the median of them is reported
+    unsigned samples;           // the first quartile of them is reported
     unsigned loops_per_sample;  // of kBurst packets
 };
 

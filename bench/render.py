@@ -32,7 +32,7 @@ def markdown(report):
 
 {machine['cpu']}, TSC {machine['tsc_hz'] / 1e9:.3f} GHz, IPsec-MB code for {machine['cipher_code']}; one worker, bursts of {report['burst']},
 2 MiB hugepages, AES-256-GCM. TSC cycles; sizes are bytes of the Ethernet frame without FCS; imix is 7:4:1 of 64, 570 and 1420 bytes.
-"Path only" is the loop less the same loop with an empty graph, which the generator and the null port make up. Medians.
+"Path only" is the loop less the same loop with an empty graph, which the generator and the null port make up. First quartiles of short samples.
 Gbit/s are derived from the path's cycles.
 
 ## one: 1 route, 1 tunnel, 1,000 flows and sessions
@@ -43,6 +43,31 @@ Gbit/s are derived from the path's cycles.
 
 {table(report, 'many')}
 """
+
+
+# What of ours does a peer's work.
+OURS = {"encrypt": "esp_out", "decrypt": "esp_in"}
+
+
+def peers_table(report, peers):
+    """Each peer's cheapest mode beside our path, setting `one`."""
+    ours = {(r["name"], r["size"]): r for r in report["results"] if r["setting"] == "one"}
+    lines = [
+        "| peer | | size | its cycles/packet, path only | its mode | ours | the peer's, over ours |",
+        "|---|---|---:|---:|---|---:|---:|",
+    ]
+    cheapest = {}
+    for r in peers["results"]:
+        at = (r["peer"], r["direction"], r["size"])
+        if at not in cheapest or r["cycles_per_packet"] < cheapest[at]["cycles_per_packet"]:
+            cheapest[at] = r
+    for (peer, direction, size), r in cheapest.items():
+        mine = ours[OURS[direction], size]["cycles_per_packet"]
+        lines.append(
+            f"| {peer} | {direction} | {size} | {r['cycles_per_packet']:.0f} | {r['mode']} | {mine:.0f} "
+            f"| {r['cycles_per_packet'] / mine:.2f} |"
+        )
+    return "\n".join(lines)
 
 
 class Panel:
@@ -110,7 +135,11 @@ def svg(report):
 def main():
     source, folder = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     report = json.loads(source.read_text())
-    (folder / "report.md").write_text(markdown(report))
+    text = markdown(report)
+    peers = folder / "peers.json"
+    if peers.exists():
+        text += f"\n## Peers, measured in the same run (bench/peers/README.md)\n\n{peers_table(report, json.loads(peers.read_text()))}\n"
+    (folder / "report.md").write_text(text)
     (folder / "report.svg").write_text(svg(report))
     print(f"wrote {source}, {folder / 'report.md'}, {folder / 'report.svg'}")
 
