@@ -3,6 +3,10 @@
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
+# The one source that knows the tree's absolute path: the others' objects serve every clone from one compiler cache.
+set_source_files_properties(${PROJECT_SOURCE_DIR}/tests/support/source_path.cpp PROPERTIES
+                            COMPILE_DEFINITIONS TWINSPAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
+
 set(test_programs)
 foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control eal)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${suite}/*_test.cpp)
@@ -17,7 +21,6 @@ foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control eal)
         target_link_libraries(${name}_test PRIVATE twinspan_test_support twinspan_control)
     endif()
     target_link_libraries(${name}_test PRIVATE GTest::gmock GTest::gtest_main)
-    target_compile_definitions(${name}_test PRIVATE TWINSPAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
                          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
                          PROPERTIES LABELS unit TIMEOUT 120)

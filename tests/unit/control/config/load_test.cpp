@@ -1,5 +1,6 @@
 // Good files become the structs that they describe.
 #include "control/config/load.hpp"
+#include "tests/support/source_path.hpp"
 
 #include <gtest/gtest.h>
 
@@ -10,7 +11,7 @@ namespace twinspan {
 namespace {
 
 std::string vector_text(const std::string& name) {
-    std::ifstream in{std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/" + name};
+    std::ifstream in{source_path("tests/vectors/config/" + name)};
     std::ostringstream text;
     text << in.rdbuf();
     return text.str();
@@ -256,7 +257,7 @@ TEST(LoadConfig, SaysWhyAFileCannotBeRead) {
 }
 
 TEST(LoadConfig, WantsTheSaFilesToExist) {
-    const auto config = load_config(std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/azgw.yaml");
+    const auto config = load_config(source_path("tests/vectors/config/azgw.yaml"));
     ASSERT_FALSE(config);
     ASSERT_EQ(config.error().size(), 2u);
     EXPECT_EQ(config.error()[0].line, 17u);

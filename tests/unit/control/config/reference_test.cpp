@@ -1,5 +1,6 @@
 // docs/configuration.md and the parser know the same keys, and a file with all of them is accepted.
 #include "control/config/schema.hpp"
+#include "tests/support/source_path.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,7 +14,7 @@ namespace twinspan {
 namespace {
 
 std::string file_text(const std::string& path) {
-    std::ifstream in{std::string{TWINSPAN_SOURCE_DIR} + '/' + path};
+    std::ifstream in{source_path(path)};
     std::ostringstream text;
     text << in.rdbuf();
     return text.str();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "control/config/load.hpp"
+#include "tests/support/source_path.hpp"
 
 #include <fstream>
 #include <sstream>
@@ -10,7 +11,7 @@
 namespace twinspan {
 
 inline std::string vector_text(const std::string& name) {
-    std::ifstream in{std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/" + name};
+    std::ifstream in{source_path("tests/vectors/config/" + name)};
     std::ostringstream text;
     text << in.rdbuf();
     return text.str();

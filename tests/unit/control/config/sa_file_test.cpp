@@ -1,6 +1,7 @@
 // SA files: who may read them, what they must hold, and that no message holds a key.
 #include "control/config/sa_file.hpp"
 #include "control/config/secret_text.hpp"
+#include "tests/support/source_path.hpp"
 
 #include <gtest/gtest.h>
 
@@ -178,8 +179,7 @@ TEST_F(SaFileTest, RefusesWhatTunnelsMustNotShare) {
 }
 
 TEST_F(SaFileTest, CheckCommandLooksIntoSaFiles) {
-    std::filesystem::copy_file(std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/azgw.yaml",
-                               folder_ / "c.yaml");
+    std::filesystem::copy_file(source_path("tests/vectors/config/azgw.yaml"), folder_ / "c.yaml");
     write(text(kKeyA, kKeyB), 0600, "onprem-0.sa.yaml");
     const std::string second = std::string{"outbound: { spi: 0x1002, suite: aes-128-gcm, key: "} + kKeyA.substr(1, 40) +
                                " }\ninbound: { spi: 0x2002, suite: aes-128-gcm, key: " + kKeyB.substr(1, 40) + " }\n";

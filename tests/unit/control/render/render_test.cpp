@@ -2,6 +2,7 @@
 // (tests/render).
 #include "control/render/render.hpp"
 #include "control/config/load.hpp"
+#include "tests/support/source_path.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
@@ -22,7 +23,7 @@ protected:
         folder_ = mkdtemp(name);
         std::ofstream{folder_ / "azure.psk"} << "a key\n";
         chmod((folder_ / "azure.psk").c_str(), 0600);
-        std::ifstream in{std::string{TWINSPAN_SOURCE_DIR} + "/tests/vectors/config/one-file.yaml"};
+        std::ifstream in{source_path("tests/vectors/config/one-file.yaml")};
         std::ostringstream text;
         text << in.rdbuf();
         text_ = text.str();
