@@ -95,7 +95,7 @@ double mean(const SizePattern& sizes) {
 // What ESP seals of a frame: the IP packet, padding and the rest of the trailer (RFC 4303 section 2.4).
 std::size_t sealed_bytes(std::size_t frame) {
     const std::size_t packet = frame - sizeof(EthernetHeader);
-    return packet + pad_len(packet) + kEspTrailerMinLen;
+    return packet + pad_len(layout_of(Suite::aes_256_gcm), packet) + kEspTrailerMinLen;
 }
 
 }  // namespace

@@ -24,8 +24,9 @@ GcmCalls calls(const IMB_MGR& m, Suite suite) noexcept {
             return {m.gcm192_pre, m.gcm192_enc, m.gcm192_dec};
         case Suite::aes_256_gcm:
             return {m.gcm256_pre, m.gcm256_enc, m.gcm256_dec};
+        default:
+            return {};
     }
-    __builtin_unreachable();
 }
 
 void init(IMB_MGR* manager, Architecture architecture) noexcept {
@@ -71,6 +72,9 @@ std::expected<GcmKey, std::string> Engine::expand(Suite suite, std::span<const s
                                " bytes, not " + std::to_string(key.size()));
     }
     const GcmCalls gcm = calls(*manager_, suite);
+    if (gcm.expand == nullptr) {
+        return std::unexpected(std::string(name(suite)) + " is not supported");
+    }
     SecretBytes schedule{sizeof(gcm_key_data)};
     gcm.expand(key.data(), reinterpret_cast<gcm_key_data*>(schedule.data()));
     return GcmKey{suite, gcm.seal, gcm.open, std::move(schedule)};

@@ -67,18 +67,19 @@ public:
     std::array<std::uint8_t, 32> sha256(std::span<const std::uint8_t> text) const noexcept;
     std::string_view architecture() const noexcept;
 
-    // Worker. Encrypts `len` bytes in place and writes kIcvLen bytes of tag to `icv`; `nonce` is kNonceLen bytes.
+    // Worker. Encrypts `len` bytes in place and writes `icv_len` bytes of tag to `icv`; `nonce` is kNonceLen bytes.
     // The library checks pointers and lengths of the direct calls by itself and clears its registers and stack
     // (its SAFE_PARAM and SAFE_DATA build options, on in Debian); the direct GCM calls have no *_NOCHECK twin.
     void seal(const GcmKey& key, std::uint8_t* data, std::size_t len, const std::uint8_t* nonce,
-              const std::uint8_t* aad, std::size_t aad_len, std::uint8_t* icv) noexcept {
-        key.seal_(key.data(), context(), data, data, len, nonce, aad, aad_len, icv, kIcvLen);
+              const std::uint8_t* aad, std::size_t aad_len, std::uint8_t* icv, std::size_t icv_len = 16) noexcept {
+        key.seal_(key.data(), context(), data, data, len, nonce, aad, aad_len, icv, icv_len);
     }
 
     // Worker. Decrypts in place whatever the tag says and writes the tag it computed: the caller compares.
     void open(const GcmKey& key, std::uint8_t* data, std::size_t len, const std::uint8_t* nonce,
-              const std::uint8_t* aad, std::size_t aad_len, std::uint8_t* computed_icv) noexcept {
-        key.open_(key.data(), context(), data, data, len, nonce, aad, aad_len, computed_icv, kIcvLen);
+              const std::uint8_t* aad, std::size_t aad_len, std::uint8_t* computed_icv,
+              std::size_t icv_len = 16) noexcept {
+        key.open_(key.data(), context(), data, data, len, nonce, aad, aad_len, computed_icv, icv_len);
     }
 
 private:

@@ -11,6 +11,10 @@ std::uint32_t salt_of(const SaConfig& config) noexcept {
     return salt;
 }
 
+std::uint32_t icv_len_of(const SaConfig& config) noexcept {
+    return config.icv_len == 0 ? info(config.suite).icv_len : config.icv_len;
+}
+
 std::expected<GcmKey, std::string> expand(const Engine& engine, const SaConfig& config) {
     // RFC 4303 section 2.1: 0 is for local use and 1 to 255 are reserved.
     if (config.spi < 256) {
@@ -20,21 +24,25 @@ std::expected<GcmKey, std::string> expand(const Engine& engine, const SaConfig& 
         return std::unexpected(std::string(name(config.suite)) + " needs " + std::to_string(keymat_len(config.suite)) +
                                " bytes of key and salt, not " + std::to_string(config.keymat.size()));
     }
-    if (config.icv_len != kIcvLen) {
+    if (!icv_len_is_valid(config.suite, icv_len_of(config))) {
         return std::unexpected("an ICV of " + std::to_string(8 * config.icv_len) + " bits for " +
-                               std::string(name(config.suite)) + ": only " + std::to_string(8 * kIcvLen) +
-                               " bits are supported");
+                               std::string(name(config.suite)) + ": it has " +
+                               (info(config.suite).kind == SuiteKind::gcm ? "64, 96 or " : "only ") +
+                               std::to_string(8 * info(config.suite).icv_len) + " bits");
     }
     return engine.expand(config.suite, config.keymat.span().first(key_len(config.suite)));
 }
 
-// One compare for two words each: which byte differs is not to be told by time.
-bool icv_matches(const std::uint8_t* received, const std::uint8_t* computed) noexcept {
-    std::uint64_t a[2];
-    std::uint64_t b[2];
-    std::memcpy(a, received, kIcvLen);
-    std::memcpy(b, computed, kIcvLen);
-    return ((a[0] ^ b[0]) | (a[1] ^ b[1])) == 0;
+// Which byte differs is not to be told by time. `len` is a multiple of 4, and no secret.
+bool icv_matches(const std::uint8_t* received, const std::uint8_t* computed, std::size_t len) noexcept {
+    std::uint32_t difference = 0;
+    for (std::size_t i = 0; i < len; i += 4) {
+        std::uint32_t a, b;
+        std::memcpy(&a, received + i, sizeof a);
+        std::memcpy(&b, computed + i, sizeof b);
+        difference |= a ^ b;
+    }
+    return difference == 0;
 }
 
 }  // namespace
@@ -57,6 +65,7 @@ OutboundSa::OutboundSa(GcmKey key, const SaConfig& config, std::uint64_t first) 
       spi_be_(__builtin_bswap32(config.spi)),
       salt_be_(salt_of(config)),
       width_(config.width),
+      layout_(layout_of(config.suite, icv_len_of(config))),
       next_seq_(first),
       first_(first) {}
 
@@ -102,28 +111,31 @@ InboundSa::InboundSa(GcmKey key, const SaConfig& config, ReplayWindow replay) no
       spi_be_(__builtin_bswap32(config.spi)),
       salt_be_(salt_of(config)),
       width_(config.width),
+      layout_(layout_of(config.suite, icv_len_of(config))),
       replay_(std::move(replay)) {}
 
 Opened InboundSa::open_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t len) noexcept {
-    if (len < kEspMinLen || len % kEspAlignment != 0) [[unlikely]] {
+    constexpr EspLayout kGcm = layout_of(Suite::aes_256_gcm);
+    if (len < min_len(layout_) || len % kGcm.alignment != 0) [[unlikely]] {
         return {0, 0, OpenStatus::bad_length};
     }
-    std::uint8_t* payload = esp + kEspPayloadOffset;
-    const std::size_t encrypted_len = len - kEspPayloadOffset - kIcvLen;
+    std::uint8_t* payload = esp + payload_offset(kGcm);
+    const std::size_t encrypted_len = len - payload_offset(kGcm) - layout_.icv_len;
     std::uint64_t iv_be;
     std::memcpy(&iv_be, esp + kEspHeaderLen, sizeof iv_be);
     alignas(16) std::array<std::uint8_t, 16> nonce;
-    alignas(16) std::array<std::uint8_t, kIcvLen> icv;
+    alignas(16) std::array<std::uint8_t, 16> icv;
     write_nonce(nonce.data(), salt_be_, iv_be);
     if (width_ == SequenceWidth::bits32) [[likely]] {
-        engine.open(key_, payload, encrypted_len, nonce.data(), esp, kEspHeaderLen, icv.data());
+        engine.open(key_, payload, encrypted_len, nonce.data(), esp, kEspHeaderLen, icv.data(), layout_.icv_len);
     } else {
         alignas(16) std::array<std::uint8_t, 16> aad;
         write_esn_aad(aad.data(), __builtin_bswap32(esp_spi(esp)), seq);  // the received SPI: it is authenticated too
-        engine.open(key_, payload, encrypted_len, nonce.data(), aad.data(), kEspHeaderLen + 4, icv.data());
+        engine.open(key_, payload, encrypted_len, nonce.data(), aad.data(), kEspHeaderLen + 4, icv.data(),
+                    layout_.icv_len);
     }
     const std::uint8_t* end = payload + encrypted_len;
-    if (!icv_matches(end, icv.data())) [[unlikely]] {
+    if (!icv_matches(end, icv.data(), layout_.icv_len)) [[unlikely]] {
         return {0, 0, OpenStatus::auth_failed};
     }
     const std::size_t padding = end[-2];

@@ -28,9 +28,9 @@ constexpr std::uint64_t end_of(SequenceWidth width) noexcept {
 struct SaConfig {
     std::uint32_t spi = 0;
     Suite suite = Suite::aes_256_gcm;
-    SecretBytes keymat;  // key, then salt: keymat_len(suite) bytes
+    SecretBytes keymat;  // keymat_len(suite) bytes
     SequenceWidth width = SequenceWidth::bits32;
-    std::uint32_t icv_len = kIcvLen;  // bytes; another one is refused by name
+    std::uint32_t icv_len = 0;  // bytes; 0: the suite's usual one; what the suite does not have is refused by name
 };
 
 // What has passed, as the kernel counts it for an SA: packets, and bytes of the packets inside.
@@ -62,8 +62,9 @@ public:
     // Worker: one atomic add for the whole burst. Refused numbers are never used.
     SequenceBurst reserve_burst(std::uint32_t n) noexcept;
 
-    // Worker: seals a packet that lies as [8 header][8 IV][payload][kEspMaxRoom bytes of room]. Writes all but the
-    // payload, encrypts, and returns the length of the ESP packet. `seq` comes from reserve_burst, once.
+    // Worker: seals a packet whose payload lies at payload_offset(layout()) with kEspMaxRoom bytes of room behind it.
+    // Writes all but the payload, encrypts, and returns the length of the ESP packet. `seq` comes from reserve_burst,
+    // once.
     std::size_t seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t payload_len,
                               std::uint8_t next_header) noexcept;
 
@@ -84,7 +85,12 @@ public:
     std::uint64_t end_of_sequence() const noexcept { return end_of(width_); }
     std::uint32_t spi() const noexcept { return __builtin_bswap32(spi_be_); }
     Suite suite() const noexcept { return key_.suite(); }
+    EspLayout layout() const noexcept { return layout_; }
+    std::size_t sealed_len(std::size_t payload_len) const noexcept {
+        return twinspan::sealed_len(layout_, payload_len);
+    }
     SequenceWidth width() const noexcept { return width_; }
+    void prefetch() const noexcept { __builtin_prefetch(this); }
 
 private:
     OutboundSa(GcmKey key, const SaConfig& config, std::uint64_t first) noexcept;
@@ -97,6 +103,7 @@ private:
     std::uint32_t spi_be_;
     std::uint32_t salt_be_;
     SequenceWidth width_;
+    EspLayout layout_;
 
     alignas(64) std::atomic<std::uint64_t> next_seq_;  // workers: add
     std::atomic<std::uint64_t> limit_{0};  // control: raises
@@ -108,7 +115,8 @@ private:
 enum class OpenStatus : std::uint8_t { ok, bad_length, auth_failed, bad_padding };
 
 struct Opened {
-    std::uint32_t payload_len;  // from kEspPayloadOffset on; traffic-flow padding (RFC 4303 section 2.7) included
+    std::uint32_t
+        payload_len;  // from payload_offset(layout()) on; traffic-flow padding (RFC 4303 section 2.7) included
     std::uint8_t next_header;
     OpenStatus status;
 };
@@ -126,7 +134,7 @@ public:
 
     // Worker, for each packet: seq = sequence_of(esp); replay().check(seq); open_in_place; replay().accept(seq).
 
-    // The full sequence number of a packet of at least kEspMinLen bytes; with ESN its high half is inferred.
+    // The full sequence number of a packet of at least kEspHeaderLen bytes; with ESN its high half is inferred.
     std::uint64_t sequence_of(const std::uint8_t* esp) const noexcept;
 
     // Verifies and decrypts a packet from its SPI to the end of its ICV. On anything but ok the bytes are worthless
@@ -153,6 +161,7 @@ public:
 
     std::uint32_t spi() const noexcept { return __builtin_bswap32(spi_be_); }
     Suite suite() const noexcept { return key_.suite(); }
+    EspLayout layout() const noexcept { return layout_; }
     SequenceWidth width() const noexcept { return width_; }
 
 private:
@@ -165,6 +174,7 @@ private:
     std::uint32_t spi_be_;
     std::uint32_t salt_be_;
     SequenceWidth width_;
+    EspLayout layout_;
 
     alignas(64) ReplayWindow replay_;  // workers
     std::atomic<std::uint64_t> packets_{0};  // workers: add
@@ -204,21 +214,23 @@ inline SequenceBurst OutboundSa::reserve_burst(std::uint32_t n) noexcept {
 
 inline std::size_t OutboundSa::seal_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp,
                                              std::size_t payload_len, std::uint8_t next_header) noexcept {
+    constexpr EspLayout kGcm = layout_of(Suite::aes_256_gcm);
     const std::uint64_t iv_be = __builtin_bswap64(seq);
-    std::uint8_t* payload = esp + kEspPayloadOffset;
+    std::uint8_t* payload = esp + payload_offset(kGcm);
     const std::size_t encrypted_len =
-        payload_len + write_trailer(payload + payload_len, pad_len(payload_len), next_header);
+        payload_len + write_trailer(payload + payload_len, pad_len(kGcm, payload_len), next_header);
     alignas(16) std::array<std::uint8_t, 16> nonce;
     write_esp_header(esp, spi_be_, seq);
     write_nonce(nonce.data(), salt_be_, iv_be);
+    std::uint8_t* icv = payload + encrypted_len;
     if (width_ == SequenceWidth::bits32) [[likely]] {
-        engine.seal(key_, payload, encrypted_len, nonce.data(), esp, kEspHeaderLen, payload + encrypted_len);
+        engine.seal(key_, payload, encrypted_len, nonce.data(), esp, kEspHeaderLen, icv, layout_.icv_len);
     } else {
         alignas(16) std::array<std::uint8_t, 16> aad;
         write_esn_aad(aad.data(), spi_be_, seq);
-        engine.seal(key_, payload, encrypted_len, nonce.data(), aad.data(), kEspHeaderLen + 4, payload + encrypted_len);
+        engine.seal(key_, payload, encrypted_len, nonce.data(), aad.data(), kEspHeaderLen + 4, icv, layout_.icv_len);
     }
-    return kEspPayloadOffset + encrypted_len + kIcvLen;
+    return payload_offset(kGcm) + encrypted_len + layout_.icv_len;
 }
 
 inline std::uint64_t InboundSa::sequence_of(const std::uint8_t* esp) const noexcept {

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::uint32_t kSpi = 0x1001;
 constexpr std::size_t kPayloadLen = 21;  // 45 46 47 ..; needs one byte of padding
-constexpr std::size_t kEspLen = sealed_len(kPayloadLen);
+constexpr EspLayout kLayout = layout_of(Suite::aes_256_gcm);
+constexpr std::size_t kOffset = payload_offset(kLayout);
+constexpr std::size_t kEspLen = sealed_len(kLayout, kPayloadLen);
 
 // Computed with OpenSSL 3.0: key 00 01 02 .., salt a0a1a2a3, IV = sequence number, next header 4.
 struct KnownAnswer {
@@ -53,8 +55,8 @@ std::string run(Engine& engine, const KnownAnswer& known) {
     if (!out || !in || !expected) {
         return "cannot make an SA";
     }
-    std::array<std::uint8_t, kEspPayloadOffset + kPayloadLen + kEspMaxRoom> packet{};
-    const auto payload = packet.begin() + kEspPayloadOffset;
+    std::array<std::uint8_t, kOffset + kPayloadLen + kEspMaxRoom> packet{};
+    const auto payload = packet.begin() + kOffset;
     std::iota(payload, payload + kPayloadLen, std::uint8_t{0x45});
     const auto plain = packet;
 
@@ -69,7 +71,7 @@ std::string run(Engine& engine, const KnownAnswer& known) {
     }
     const Opened opened = (*in)->open_in_place(engine, known.seq, packet.data(), len);
     if (opened.status != OpenStatus::ok || opened.payload_len != kPayloadLen || opened.next_header != kNextHeaderIpv4 ||
-        !std::equal(payload, payload + kPayloadLen, plain.begin() + kEspPayloadOffset)) {
+        !std::equal(payload, payload + kPayloadLen, plain.begin() + kOffset)) {
         return "opened to the wrong bytes";
     }
     return {};

@@ -91,7 +91,8 @@ void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, std::size_t 
     tunnel.encapsulation = encapsulation;
     tunnel.outer = outer_template(tunnel.local, tunnel.remote, encapsulation);
     const EspCarrier carrier = encapsulation.udp() ? EspCarrier::udp : EspCarrier::ip;
-    const auto inner = static_cast<std::uint16_t>(max_inner_len(limit, OuterIp::ipv4, carrier));
+    const auto inner =
+        static_cast<std::uint16_t>(max_inner_len(limit, layout_of(Suite::aes_256_gcm), OuterIp::ipv4, carrier));
     constexpr std::uint16_t kTcp4 = sizeof(Ipv4Header) + sizeof(TcpHeader);
     constexpr std::uint16_t kTcp6 = sizeof(Ipv6Header) + sizeof(TcpHeader);
     tunnel.inner_mtu = inner;

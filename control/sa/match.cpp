@@ -17,12 +17,13 @@ std::expected<Suite, SaRefusal> suite_of(const netlink::SaEvent& sa) {
     if (sa.cipher != kAesGcm) {
         return unsupported("cipher " + sa.cipher + " is not supported, only " + std::string{kAesGcm});
     }
-    if (sa.icv_bits != 8 * kIcvLen) {
+    if (sa.icv_bits != 8 * info(Suite::aes_256_gcm).icv_len) {
         return unsupported("an ICV of " + std::to_string(sa.icv_bits) + " bits is not supported, only " +
-                           std::to_string(8 * kIcvLen));
+                           std::to_string(8 * info(Suite::aes_256_gcm).icv_len));
     }
-    const auto suite =
-        std::ranges::find(kSuites, sa.keymat.size(), [](const SuiteInfo& info) { return keymat_len(info.id); });
+    const auto suite = std::ranges::find_if(kSuites, [&](const SuiteInfo& info) {
+        return info.kind == SuiteKind::gcm && keymat_len(info.id) == sa.keymat.size();
+    });
     if (suite == kSuites.end()) {
         return std::unexpected(SaRefusal{Metric::xfrm_sa_key_length, "a key of " + std::to_string(sa.keymat.size()) +
                                                                          " bytes with its salt; " +

@@ -32,7 +32,7 @@ Verdict identify(const Snapshot& config, rte_mbuf& m, const InboundSaEntry*& fou
     if (pm.dst_port != tunnel.encapsulation.local_port) [[unlikely]] {
         return Drop::esp_wrong_encapsulation;
     }
-    if (pm.l3_length < pm.l4_offset + kEspMinLen) [[unlikely]] {
+    if (pm.l3_length < pm.l4_offset + min_len(found->sa->layout())) [[unlikely]] {
         return Drop::esp_bad_length;
     }
     found->sa->prefetch();
@@ -74,8 +74,9 @@ Verdict open(Context& ctx, const InboundSaEntry& entry, std::uint64_t sequence, 
     if (opened.status != OpenStatus::ok) [[unlikely]] {
         return reason_of(opened.status);
     }
-    const Verdict inner = check_inner(opened, esp + kEspPayloadOffset);
-    m.data_off = static_cast<std::uint16_t>(m.data_off + pm.l4_offset + kEspPayloadOffset);
+    const std::size_t offset = payload_offset(entry.sa->layout());
+    const Verdict inner = check_inner(opened, esp + offset);
+    m.data_off = static_cast<std::uint16_t>(m.data_off + pm.l4_offset + offset);
     m.data_len = static_cast<std::uint16_t>(opened.payload_len);
     m.pkt_len = opened.payload_len;
     pm.zone = Zone::tunnel;

@@ -8,7 +8,7 @@
 namespace twinspan {
 namespace {
 
-constexpr unsigned kMostHeaders = sizeof(Ipv4Header) + sizeof(UdpHeader) + kEspPayloadOffset;
+constexpr unsigned kMostHeaders = sizeof(Ipv4Header) + sizeof(UdpHeader) + kEspMaxPayloadOffset;
 
 // The template's checksum covers all but the total length, which is all that differs per packet: with DF set
 // the ID has no meaning (RFC 6864 section 4.1).
@@ -39,7 +39,7 @@ void seal(Context& ctx, const Tunnel& tunnel, rte_mbuf& m, std::uint64_t sequenc
     constexpr auto kEspOffset = static_cast<unsigned>(outer_len(OuterIp::ipv4, carrier));
     PacketMeta& pm = meta(m);
     const std::uint8_t next_header = pm.ip == IpVersion::v4 ? kNextHeaderIpv4 : kNextHeaderIpv6;
-    m.data_off = static_cast<std::uint16_t>(m.data_off - kEspOffset - kEspPayloadOffset);
+    m.data_off = static_cast<std::uint16_t>(m.data_off - kEspOffset - payload_offset(tunnel.out->layout()));
     auto* outer = rte_pktmbuf_mtod(&m, std::uint8_t*);
     const std::size_t sealed =
         tunnel.out->seal_in_place(*ctx.crypto, sequence, outer + kEspOffset, pm.l3_length, next_header);

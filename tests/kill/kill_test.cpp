@@ -66,7 +66,7 @@ public:
 private:
     void take(std::array<std::uint8_t, test::kPacketLen> packet) {
         std::uint64_t iv_be;
-        std::memcpy(&iv_be, packet.data() + kEspHeaderLen, kIvLen);
+        std::memcpy(&iv_be, packet.data() + kEspHeaderLen, sizeof iv_be);
         const std::uint64_t iv = __builtin_bswap64(iv_be);
         ASSERT_GE(iv, first_);
         ASSERT_LE(iv, last_ + kLongestGap) << "a start skips more numbers than a life reserves";

@@ -50,8 +50,8 @@ public:
                            .udp_checksum = false});
     }
     Bytes sealed_by_peer(std::span<const std::uint8_t> inner) {
-        Bytes esp(kEspPayloadOffset + inner.size() + kEspMaxRoom);
-        std::ranges::copy(inner, esp.begin() + kEspPayloadOffset);
+        Bytes esp(kPayloadOffset + inner.size() + kEspMaxRoom);
+        std::ranges::copy(inner, esp.begin() + kPayloadOffset);
         const std::uint8_t next_header = !inner.empty() && inner[0] >> 4 == 6 ? kNextHeaderIpv6 : kNextHeaderIpv4;
         esp.resize(peer0->seal_in_place(engine, ++peer_sequence_, esp.data(), inner.size(), next_header));
         return esp;

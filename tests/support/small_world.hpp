@@ -17,6 +17,10 @@
 
 namespace twinspan::test {
 
+// What the layout of a GCM packet comes to.
+inline constexpr EspLayout kLayout = layout_of(Suite::aes_256_gcm);
+inline constexpr std::size_t kPayloadOffset = payload_offset(kLayout);
+
 // Longest prefix match by looking at every prefix: the oracle, and good enough for a handful.
 class NaiveFib {
 public:

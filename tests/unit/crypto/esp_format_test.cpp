@@ -7,34 +7,36 @@ namespace {
 
 using test::bytes;
 using test::Bytes;
+using test::kLayout;
+using test::kPayloadOffset;
 
 // The largest inner packets that do not fragment: towards a VM in a VNet (1400) and between two bare-metal ends (1500).
-static_assert(max_inner_len(1400, OuterIp::ipv4, EspCarrier::ip) == 1346);
-static_assert(max_inner_len(1400, OuterIp::ipv4, EspCarrier::udp) == 1338);
-static_assert(max_inner_len(1500, OuterIp::ipv4, EspCarrier::ip) == 1446);
-static_assert(max_inner_len(1500, OuterIp::ipv4, EspCarrier::udp) == 1438);
+static_assert(max_inner_len(1400, kLayout, OuterIp::ipv4, EspCarrier::ip) == 1346);
+static_assert(max_inner_len(1400, kLayout, OuterIp::ipv4, EspCarrier::udp) == 1338);
+static_assert(max_inner_len(1500, kLayout, OuterIp::ipv4, EspCarrier::ip) == 1446);
+static_assert(max_inner_len(1500, kLayout, OuterIp::ipv4, EspCarrier::udp) == 1438);
 
 TEST(EspOverheadTest, TheLargestInnerPacketFitsAndOneByteMoreDoesNot) {
     for (const OuterIp ip : {OuterIp::ipv4, OuterIp::ipv6}) {
         for (const EspCarrier carrier : {EspCarrier::ip, EspCarrier::udp}) {
             for (std::size_t limit = 100; limit <= 9000; ++limit) {
-                const std::size_t inner = max_inner_len(limit, ip, carrier);
-                ASSERT_LE(outer_len(ip, carrier) + sealed_len(inner), limit);
-                ASSERT_GT(outer_len(ip, carrier) + sealed_len(inner + 1), limit);
+                const std::size_t inner = max_inner_len(limit, kLayout, ip, carrier);
+                ASSERT_LE(outer_len(ip, carrier) + sealed_len(kLayout, inner), limit);
+                ASSERT_GT(outer_len(ip, carrier) + sealed_len(kLayout, inner + 1), limit);
             }
         }
     }
-    EXPECT_EQ(max_inner_len(20, OuterIp::ipv4, EspCarrier::ip), 0u);
-    EXPECT_EQ(max_inner_len(0, OuterIp::ipv6, EspCarrier::udp), 0u);
+    EXPECT_EQ(max_inner_len(20, kLayout, OuterIp::ipv4, EspCarrier::ip), 0u);
+    EXPECT_EQ(max_inner_len(0, kLayout, OuterIp::ipv6, EspCarrier::udp), 0u);
 }
 
 TEST(EspOverheadTest, SealedLengthIsAlignedAndWithinTheRoomAskedFor) {
     for (std::size_t payload = 0; payload <= 2000; ++payload) {
-        ASSERT_EQ(sealed_len(payload) % 4, 0u);
-        ASSERT_LE(sealed_len(payload), kEspPayloadOffset + payload + kEspMaxRoom);
+        ASSERT_EQ(sealed_len(kLayout, payload) % 4, 0u);
+        ASSERT_LE(sealed_len(kLayout, payload), kPayloadOffset + payload + kEspMaxRoom);
     }
-    EXPECT_EQ(sealed_len(0), kEspMinLen);
-    EXPECT_EQ(sealed_len(1346), 1380u);
+    EXPECT_EQ(sealed_len(kLayout, 0), min_len(kLayout));
+    EXPECT_EQ(sealed_len(kLayout, 1346), 1380u);
 }
 
 TEST(EspLayoutTest, HeaderNonceAndAadHaveTheirBytesInNetworkOrder) {

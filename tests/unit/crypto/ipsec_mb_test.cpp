@@ -8,6 +8,7 @@ namespace {
 
 using test::bytes;
 using test::Bytes;
+using test::kLayout;
 using test::value;
 
 class EngineTest : public test::EachArchitecture {};
@@ -50,11 +51,11 @@ TEST_P(EngineTest, ComputesThePublishedGcmVectors) {
         const Bytes aad = bytes(v.aad);
         Bytes data = bytes(v.plain);
         data.reserve(1);  // an empty message still has an address
-        Bytes tag(kIcvLen);
+        Bytes tag(kLayout.icv_len);
         engine->seal(key, data.data(), data.size(), nonce.data(), aad.data(), aad.size(), tag.data());
         EXPECT_EQ(data, bytes(v.cipher));
         EXPECT_EQ(tag, bytes(v.tag));
-        Bytes computed(kIcvLen);
+        Bytes computed(kLayout.icv_len);
         engine->open(key, data.data(), data.size(), nonce.data(), aad.data(), aad.size(), computed.data());
         EXPECT_EQ(data, bytes(v.plain));
         EXPECT_EQ(computed, bytes(v.tag));
@@ -90,6 +91,7 @@ TEST(SuiteTest, NamesAreReadBack) {
     }
     EXPECT_EQ(parse_suite("aes-256-cbc"), std::nullopt);
     EXPECT_EQ(keymat_len(Suite::aes_256_gcm), 36u);
+    EXPECT_EQ(keymat_len(Suite::aes_256_cbc_hmac_sha384), 80u);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "crypto/sa.hpp"
+#include "crypto/burst.hpp"
 
 #include "tests/unit/crypto/test_keys.hpp"
 
@@ -10,6 +10,8 @@ namespace {
 
 using test::bytes;
 using test::Bytes;
+using test::kLayout;
+using test::kPayloadOffset;
 using test::sa_config;
 using test::value;
 
@@ -17,8 +19,8 @@ class SaTest : public test::EachArchitecture {
 protected:
     // The packet alone, exactly as long as seal_in_place may write: what ASan then guards.
     Bytes sealed(OutboundSa& sa, std::uint64_t seq, const Bytes& payload, std::uint8_t next_header = kNextHeaderIpv4) {
-        Bytes packet(kEspPayloadOffset + payload.size() + kEspMaxRoom);
-        std::ranges::copy(payload, packet.begin() + kEspPayloadOffset);
+        Bytes packet(kPayloadOffset + payload.size() + kEspMaxRoom);
+        std::ranges::copy(payload, packet.begin() + kPayloadOffset);
         packet.resize(sa.seal_in_place(*engine, seq, packet.data(), payload.size(), next_header));
         packet.shrink_to_fit();
         return packet;
@@ -26,13 +28,13 @@ protected:
     // Seals any plaintext, well-formed trailer or not, as a peer with the key could.
     Bytes sealed_raw(const SaConfig& config, std::uint64_t seq, const Bytes& plaintext) {
         const GcmKey key = value(engine->expand(config.suite, config.keymat.span().first(key_len(config.suite))));
-        Bytes packet(kEspPayloadOffset + plaintext.size() + kIcvLen);
-        std::ranges::copy(plaintext, packet.begin() + kEspPayloadOffset);
+        Bytes packet(kPayloadOffset + plaintext.size() + kLayout.icv_len);
+        std::ranges::copy(plaintext, packet.begin() + kPayloadOffset);
         write_esp_header(packet.data(), __builtin_bswap32(config.spi), seq);
         Bytes nonce(config.keymat.data() + key_len(config.suite), config.keymat.data() + config.keymat.size());
-        nonce.insert(nonce.end(), packet.begin() + kEspHeaderLen, packet.begin() + kEspPayloadOffset);
-        engine->seal(key, packet.data() + kEspPayloadOffset, plaintext.size(), nonce.data(), packet.data(),
-                     kEspHeaderLen, packet.data() + kEspPayloadOffset + plaintext.size());
+        nonce.insert(nonce.end(), packet.begin() + kEspHeaderLen, packet.begin() + kPayloadOffset);
+        engine->seal(key, packet.data() + kPayloadOffset, plaintext.size(), nonce.data(), packet.data(), kEspHeaderLen,
+                     packet.data() + kPayloadOffset + plaintext.size());
         return packet;
     }
 };
@@ -88,7 +90,7 @@ TEST_P(SaTest, OpensThePublishedEspPackets) {
         const Opened opened = in->open_in_place(*engine, in->sequence_of(packet.data()), packet.data(), packet.size());
         ASSERT_EQ(opened.status, OpenStatus::ok);
         EXPECT_EQ(opened.next_header, v.next_header);
-        EXPECT_EQ(Bytes(packet.begin() + kEspPayloadOffset, packet.begin() + kEspPayloadOffset + opened.payload_len),
+        EXPECT_EQ(Bytes(packet.begin() + kPayloadOffset, packet.begin() + kPayloadOffset + opened.payload_len),
                   bytes(v.payload));
     }
 }
@@ -105,16 +107,15 @@ TEST_P(SaTest, EveryLengthComesBack) {
                 const Bytes payload = test::random_bytes(random, len);
                 const std::uint8_t next_header = len % 2 == 0 ? kNextHeaderIpv4 : kNextHeaderIpv6;
                 Bytes packet = sealed(*out, base + len, payload, next_header);
-                ASSERT_EQ(packet.size(), sealed_len(len));
+                ASSERT_EQ(packet.size(), sealed_len(kLayout, len));
                 ASSERT_EQ(esp_spi(packet.data()), config.spi);
                 const std::uint64_t seq = in->sequence_of(packet.data());
                 ASSERT_EQ(seq, base + len);
                 const Opened opened = in->open_in_place(*engine, seq, packet.data(), packet.size());
                 ASSERT_EQ(opened.status, OpenStatus::ok);
                 ASSERT_EQ(opened.next_header, next_header);
-                ASSERT_EQ(
-                    Bytes(packet.begin() + kEspPayloadOffset, packet.begin() + kEspPayloadOffset + opened.payload_len),
-                    payload);
+                ASSERT_EQ(Bytes(packet.begin() + kPayloadOffset, packet.begin() + kPayloadOffset + opened.payload_len),
+                          payload);
                 ASSERT_TRUE(in->replay().accept(seq));
             }
         }
@@ -154,7 +155,8 @@ TEST_P(SaTest, RefusesLengthsThatNoSealedPacketHas) {
     const Bytes good = sealed(*out, 1, Bytes(60, 9));
     for (std::size_t len = 0; len < good.size(); ++len) {
         Bytes cut(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(len));
-        const OpenStatus expected = len < kEspMinLen || len % 4 != 0 ? OpenStatus::bad_length : OpenStatus::auth_failed;
+        const OpenStatus expected =
+            len < min_len(kLayout) || len % 4 != 0 ? OpenStatus::bad_length : OpenStatus::auth_failed;
         ASSERT_EQ(in->open_in_place(*engine, 1, cut.data(), cut.size()).status, expected) << len;
     }
 }
@@ -348,13 +350,35 @@ TEST(SaCreateTest, RefusesReservedSpisAndShortKeys) {
 TEST(SaCreateTest, RefusesAnotherIcvByName) {
     const Engine engine = value(Engine::create());
     SaConfig config = sa_config(Suite::aes_256_gcm);
-    for (const std::uint32_t icv_len : {0u, 8u, 12u, 17u}) {
+    for (const std::uint32_t icv_len : {4u, 10u, 17u}) {
         config.icv_len = icv_len;
         const auto out = OutboundSa::create(engine, config);
         ASSERT_FALSE(out);
         EXPECT_EQ(out.error(),
-                  "an ICV of " + std::to_string(8 * icv_len) + " bits for aes-256-gcm: only 128 bits are supported");
+                  "an ICV of " + std::to_string(8 * icv_len) + " bits for aes-256-gcm: it has 64, 96 or 128 bits");
         EXPECT_FALSE(InboundSa::create(engine, config, 64));
+    }
+}
+
+TEST_P(SaTest, ShortIcvsOpenAndAreCompared) {
+    for (const std::uint32_t icv_len : {8u, 12u}) {
+        SaConfig config = sa_config(Suite::aes_256_gcm);
+        config.icv_len = icv_len;
+        const auto out = value(OutboundSa::create(*engine, config));
+        const auto in = value(InboundSa::create(*engine, config, 64));
+        std::array<std::uint8_t, 100 + kEspMaxRoom> packet{};
+        const SealJob seal{out.get(), packet.data(), 1, 77, kNextHeaderIpv4};
+        seal_burst(*engine, {&seal, 1});
+        ASSERT_EQ(out->sealed_len(77), 16 + 77 + 1 + 2 + icv_len);
+        auto bad = packet;
+        bad[out->sealed_len(77) - 1] ^= 1;
+        std::array<OpenJob, 2> jobs{
+            OpenJob{in.get(), packet.data(), 1, static_cast<std::uint32_t>(out->sealed_len(77)), {}},
+            OpenJob{in.get(), bad.data(), 1, static_cast<std::uint32_t>(out->sealed_len(77)), {}}};
+        open_burst(*engine, jobs);
+        EXPECT_EQ(jobs[0].opened.status, OpenStatus::ok);
+        EXPECT_EQ(jobs[0].opened.payload_len, 77u);
+        EXPECT_EQ(jobs[1].opened.status, OpenStatus::auth_failed);
     }
 }
 

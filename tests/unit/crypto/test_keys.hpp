@@ -19,6 +19,10 @@ namespace twinspan::test {
 
 using Bytes = std::vector<std::uint8_t>;
 
+// What the layout of a GCM packet comes to.
+inline constexpr EspLayout kLayout = layout_of(Suite::aes_256_gcm);
+inline constexpr std::size_t kPayloadOffset = payload_offset(kLayout);
+
 inline SecretBytes secret(std::string_view hex) {
     auto parsed = SecretBytes::from_hex(hex);
     if (!parsed) {

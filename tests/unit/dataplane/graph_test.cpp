@@ -8,6 +8,7 @@ namespace twinspan {
 namespace {
 
 using test::Bytes;
+using test::kPayloadOffset;
 using test::PacketSpec;
 using test::TestPacket;
 
@@ -51,8 +52,8 @@ struct GraphTest : testing::Test, test::GraphWorld {
         const std::uint64_t seq = peer_in0->sequence_of(esp.data());
         const Opened got = peer_in0->open_in_place(engine, seq, esp.data(), esp.size());
         EXPECT_EQ(got.status, OpenStatus::ok);
-        return {esp.begin() + kEspPayloadOffset,
-                esp.begin() + static_cast<std::ptrdiff_t>(kEspPayloadOffset + got.payload_len)};
+        return {esp.begin() + kPayloadOffset,
+                esp.begin() + static_cast<std::ptrdiff_t>(kPayloadOffset + got.payload_len)};
     }
     const Bytes outer_link = test::ethernet_frame(kMsee1Mac, kOurPriMac, kTag, Bytes{0x45});
 };

@@ -7,6 +7,8 @@ namespace twinspan {
 namespace {
 
 using test::Bytes;
+using test::kLayout;
+using test::kPayloadOffset;
 using test::TestPacket;
 
 static_assert(Stage<EspIn>);
@@ -27,21 +29,21 @@ struct EspInTest : test::StageTest {
     }
     // The ESP packet, without an outer header.
     Bytes sealed(OutboundSa& sa, std::uint64_t seq, const Bytes& inner, std::uint8_t next = kNextHeaderIpv4) {
-        Bytes esp(kEspPayloadOffset + inner.size() + kEspMaxRoom);
-        std::ranges::copy(inner, esp.begin() + kEspPayloadOffset);
+        Bytes esp(kPayloadOffset + inner.size() + kEspMaxRoom);
+        std::ranges::copy(inner, esp.begin() + kPayloadOffset);
         esp.resize(sa.seal_in_place(engine, seq, esp.data(), inner.size(), next));
         return esp;
     }
     // Tunnel 0 with this plaintext, trailer and all.
     Bytes sealed_raw(std::uint32_t seq, Bytes plaintext) {
-        Bytes esp(kEspPayloadOffset);
+        Bytes esp(kPayloadOffset);
         write_esp_header(esp.data(), __builtin_bswap32(0x2001), seq);
         alignas(16) std::array<std::uint8_t, 16> nonce;
         write_nonce(nonce.data(), 0x21212121, __builtin_bswap64(seq));
         esp.insert(esp.end(), plaintext.begin(), plaintext.end());
-        esp.resize(esp.size() + kIcvLen);
-        engine.seal(*gcm, esp.data() + kEspPayloadOffset, plaintext.size(), nonce.data(), esp.data(), kEspHeaderLen,
-                    esp.data() + kEspPayloadOffset + plaintext.size());
+        esp.resize(esp.size() + kLayout.icv_len);
+        engine.seal(*gcm, esp.data() + kPayloadOffset, plaintext.size(), nonce.data(), esp.data(), kEspHeaderLen,
+                    esp.data() + kPayloadOffset + plaintext.size());
         return esp;
     }
     TestPacket& outer(const Bytes& esp, std::uint16_t tunnel = 0, test::PacketSpec spec = {}) {
@@ -253,7 +255,7 @@ TEST_F(EspInTest, EveryLength) {
         clear_lists();
     }
     EXPECT_EQ(drops(Drop::esp_bad_length) + drops(Drop::esp_auth_failed), whole.size() - kEspHeaderLen);
-    EXPECT_GE(drops(Drop::esp_bad_length), kEspMinLen - kEspHeaderLen);
+    EXPECT_GE(drops(Drop::esp_bad_length), min_len(kLayout) - kEspHeaderLen);
     EXPECT_FALSE(seen(1));
 }
 

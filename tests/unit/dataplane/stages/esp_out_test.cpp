@@ -8,6 +8,8 @@ namespace twinspan {
 namespace {
 
 using test::Bytes;
+using test::kLayout;
+using test::kPayloadOffset;
 using test::TestPacket;
 
 static_assert(Stage<EspOut>);
@@ -34,8 +36,8 @@ struct EspOutTest : test::StageTest {
         const Opened got = peer_in0->open_in_place(engine, seq, esp.data(), esp.size());
         EXPECT_EQ(got.status, OpenStatus::ok);
         EXPECT_EQ(got.next_header, next_header);
-        return {esp.begin() + kEspPayloadOffset,
-                esp.begin() + static_cast<std::ptrdiff_t>(kEspPayloadOffset + got.payload_len)};
+        return {esp.begin() + kPayloadOffset,
+                esp.begin() + static_cast<std::ptrdiff_t>(kPayloadOffset + got.payload_len)};
     }
     static std::uint32_t sequence(TestPacket& p) { return esp_sequence_low(p.bytes().data() + 20); }
     EspOut stage;
@@ -57,7 +59,7 @@ TEST_F(EspOutTest, EverySizeOpensAtTheFarEnd) {
                 test::ip_packet({.src = "203.0.113.1", .dst = "20.51.0.4", .id = 0, .fragment = 0x4000}, 50,
                                 Bytes(outer.begin() + 20, outer.end()));
             ASSERT_EQ(outer, header) << "outer header from scratch";
-            ASSERT_EQ(outer.size(), 20 + sealed_len(size));
+            ASSERT_EQ(outer.size(), 20 + sealed_len(kLayout, size));
             ASSERT_LE(outer.size(), 1500u);
             ASSERT_EQ(esp_spi(outer.data() + 20), 0x1001u);
             ASSERT_EQ(sequence(p), ++number);
@@ -95,7 +97,7 @@ TEST_F(EspOutTest, EverySizeInUdpOpensAtTheFarEnd) {
                                            .fragment = 0x4000,
                                            .udp_checksum = false}))
             << "outer headers from scratch";
-        ASSERT_EQ(outer.size(), 28 + sealed_len(size));
+        ASSERT_EQ(outer.size(), 28 + sealed_len(kLayout, size));
         ASSERT_LE(outer.size(), 1500u);
         ASSERT_EQ(p.meta().l3_length, outer.size());
         ASSERT_EQ(p.mbuf.pkt_len, outer.size());
@@ -210,7 +212,7 @@ TEST_F(EspOutTest, TheNumbersOfTheSaEnd) {
 }
 
 TEST_F(EspOutTest, RoomIsNeededAtBothEnds) {
-    constexpr std::uint16_t kHeaders = 20 + 8 + kEspPayloadOffset;  // with room for UDP, needed or not
+    constexpr std::uint16_t kHeaders = 20 + 8 + kEspMaxPayloadOffset;  // with room for UDP, needed or not
     TestPacket& no_head = into(0, sized(60));
     no_head.mbuf.data_off = kHeaders - 1;
     TestPacket& no_tail = into(0, sized(60));
