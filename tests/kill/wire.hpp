@@ -12,7 +12,7 @@
 namespace twinspan::test {
 
 inline constexpr std::size_t kPayloadLen = 38;
-inline constexpr std::size_t kPacketLen = sealed_len(kPayloadLen);
+inline constexpr std::size_t kPacketLen = sealed_len(layout_of(Suite::aes_256_gcm), kPayloadLen);
 inline constexpr std::uint64_t kChunk = 200;  // numbers reserved at a time: many reservations in the life of a process
 
 struct Wire {
