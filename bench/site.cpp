@@ -25,28 +25,6 @@ Egress leg_egress(EgressKind kind, Zone zone, std::uint16_t port, std::uint8_t n
     return e;
 }
 
-Ipv4Header outer_header(be32 local, be32 remote) {
-    Ipv4Header ip{.version_ihl = 0x45,
-                  .tos = 0,
-                  .total_length = {},
-                  .id = {},
-                  .fragment = kIpv4DontFragment,
-                  .ttl = 64,
-                  .protocol = +IpProtocol::esp,
-                  .checksum = {},
-                  .src = local,
-                  .dst = remote};
-    std::uint32_t sum = 0;
-    for (unsigned i = 0; i < sizeof(ip); i += 2) {
-        std::uint16_t word;
-        std::memcpy(&word, reinterpret_cast<const char*>(&ip) + i, 2);
-        sum += word;
-    }
-    sum = (sum & 0xffff) + (sum >> 16);
-    ip.checksum.raw = static_cast<std::uint16_t>(~((sum & 0xffff) + (sum >> 16)));
-    return ip;
-}
-
 SaConfig sa_config(std::uint32_t spi) {
     SaConfig config;
     config.spi = spi;
@@ -167,7 +145,6 @@ Result<void> Site::make_tunnels(Snapshot& s, Engine& engine) {
         return outbound_.emplace_back(std::move(*sa)).get();
     };
     for (unsigned i = 0; i < setting_.tunnels; ++i) {
-        const be32 local = to_be32(kTunnelLocal), remote = to_be32(kTunnelRemote + i);
         const auto ours = add_outbound(0x1000 + i);
         const auto theirs = add_outbound(0x2000 + i);
         auto in = InboundSa::create(engine, sa_config(0x2000 + i), 1024);
@@ -180,13 +157,14 @@ Result<void> Site::make_tunnels(Snapshot& s, Engine& engine) {
         Tunnel tunnel{.out = *ours,
                       .outer_egress = outer,
                       .up = true,
-                      .local = local,
-                      .remote = remote,
-                      .outer = outer_header(local, remote)};
+                      .local = IpAddress::from(to_be32(kTunnelLocal)),
+                      .remote = IpAddress::from(to_be32(kTunnelRemote + i))};
+        make_outer_header(tunnel);
         s.tunnels.push_back(tunnel);
         tunnel.out = *theirs;
         tunnel.outer_egress = 0;
-        tunnel.outer = outer_header(remote, local);
+        std::swap(tunnel.local, tunnel.remote);
+        make_outer_header(tunnel);
         peer_.tunnels.push_back(tunnel);
         entries.push_back({0x2000 + i, static_cast<std::uint16_t>(i), in->get()});
         inbound_.push_back(std::move(*in));

@@ -16,7 +16,7 @@ auto content(const Egress& e) noexcept {
     return std::tie(e.kind, e.reason, e.zone, e.rewrite_length, e.port, e.leg, e.pool, e.tunnel, e.mtu, e.rewrite);
 }
 auto content(const Tunnel& t) noexcept {
-    return std::tuple{t.out, t.outer_egress, t.up, t.encapsulation, t.inner_mtu, t.mss4, t.mss6};
+    return std::tuple{t.out, t.outer_egress, t.up, t.encapsulation, t.outer, t.inner_mtu, t.mss4, t.mss6};
 }
 auto content(const Leg& leg) noexcept { return std::tuple{leg.up, leg.mac}; }
 auto content(const Group& g) noexcept { return std::tuple{g.first_bucket, g.bucket_mask}; }

@@ -74,7 +74,7 @@ void set_tunnels(Snapshot& snapshot, const Plan& plan, const LiveState& live) {
         set_encapsulation(tunnel, sas.encapsulation, plan.paths[i].outer_limit);
         snapshot.listen_for_esp(sas.encapsulation.local_port);
         for (const InboundRef& in : sas.in) {
-            inbound.push_back({in.spi, i, in.sa});
+            inbound.push_back({in.spi, i, in.sa, sas.encapsulation});
         }
     }
     snapshot.inbound_sas = InboundSaTable(inbound);

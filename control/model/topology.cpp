@@ -76,8 +76,8 @@ std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& leg
         const TunnelConfig& config = world.config.tunnels[i];
         Tunnel tunnel;
         tunnel.netdev = config.netdev ? netdev++ : kNone;
-        tunnel.local = config.local;
-        tunnel.remote = config.remote;
+        tunnel.local = IpAddress::from(config.local);
+        tunnel.remote = IpAddress::from(config.remote);
         const bool may_find_nat = config.ike.has_value();
         const Encapsulation widest =
             may_find_nat ? Encapsulation{kNatTraversalPort, kNatTraversalPort} : world.sas[i].encapsulation;
@@ -89,7 +89,7 @@ std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& leg
 
 void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, std::size_t limit) noexcept {
     tunnel.encapsulation = encapsulation;
-    tunnel.outer = outer_template(tunnel.local, tunnel.remote, encapsulation);
+    make_outer_header(tunnel);
     const EspCarrier carrier = encapsulation.udp() ? EspCarrier::udp : EspCarrier::ip;
     const auto inner =
         static_cast<std::uint16_t>(max_inner_len(limit, layout_of(Suite::aes_256_gcm), OuterIp::ipv4, carrier));
@@ -118,23 +118,6 @@ Egress leg_egress(const Leg& leg, std::uint16_t leg_index, const MacAddress& nei
     std::memcpy(out + 12, leg.tags.data(), leg.tag_count * sizeof(VlanTag));
     egress.rewrite_length = static_cast<std::uint8_t>(12 + leg.tag_count * sizeof(VlanTag));
     return egress;
-}
-
-Ipv4Header outer_template(be32 local, be32 remote, Encapsulation encapsulation) noexcept {
-    Ipv4Header h{};
-    h.version_ihl = 0x45;
-    h.fragment = kIpv4DontFragment;
-    h.ttl = 64;
-    h.protocol = encapsulation.udp() ? +IpProtocol::udp : +IpProtocol::esp;
-    h.src = local;
-    h.dst = remote;
-    const std::uint32_t src = local.host(), dst = remote.host();
-    std::uint32_t sum = 0x4500u + kIpv4DontFragment.host() + (64u << 8 | h.protocol) + (src >> 16) + (src & 0xffff) +
-                        (dst >> 16) + (dst & 0xffff);
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    h.checksum = to_be16(static_cast<std::uint16_t>(~sum));
-    return h;
 }
 
 }  // namespace twinspan

@@ -22,7 +22,4 @@ std::uint16_t pool_of(const Config& config, Zone zone) noexcept;
 // Towards `neighbour` on a leg: destination, source and VLAN tags, all but the last ethertype.
 Egress leg_egress(const Leg& leg, std::uint16_t leg_index, const MacAddress& neighbour);
 
-// A header whose checksum covers it with total length and ID zero (RFC 791 section 3.1).
-Ipv4Header outer_template(be32 local, be32 remote, Encapsulation encapsulation) noexcept;
-
 }  // namespace twinspan

@@ -1,4 +1,4 @@
-#include "dataplane/config/snapshot.hpp"
+#include "dataplane/config/tunnel.hpp"
 
 #include <algorithm>
 #include <bit>

@@ -3,6 +3,7 @@
 
 #include "dataplane/base/zone.hpp"
 #include "dataplane/config/route_result.hpp"
+#include "dataplane/config/tunnel.hpp"
 #include "dataplane/packet/headers.hpp"
 
 #include <algorithm>
@@ -11,9 +12,6 @@
 #include <vector>
 
 namespace twinspan {
-
-class OutboundSa;  // crypto/sa.hpp
-class InboundSa;
 
 enum class Link : std::uint8_t { none, primary, secondary };
 
@@ -70,61 +68,6 @@ struct Group {
     std::uint32_t bucket_mask = 0;
 };
 
-inline constexpr be16 kIkePort = to_be16(500);
-inline constexpr be16 kNatTraversalPort = to_be16(4500);
-
-// Ports of ESP in UDP (RFC 3948); both 0: ESP stands behind the IP header.
-struct Encapsulation {
-    be16 local_port{};
-    be16 remote_port{};
-    bool udp() const noexcept { return *this != Encapsulation{}; }
-    friend bool operator==(const Encapsulation&, const Encapsulation&) = default;
-};
-
-struct alignas(64) Tunnel {
-    OutboundSa* out = nullptr;   // null: no SA
-    std::uint16_t outer_egress = kNone;  // a leg egress; kNone: the path is down
-    std::uint16_t netdev = kNone;        // index of its TUN; kNone when it opted out
-    std::uint16_t inner_mtu = 1446;
-    std::uint16_t mss4 = 1406;           // largest TCP MSS that fits, IPv4 and IPv6 inner
-    std::uint16_t mss6 = 1386;
-    bool up = false;                     // has SAs, and its leg is up and not drained
-    be32 local{};
-    be32 remote{};
-    Encapsulation encapsulation{};
-    Ipv4Header outer{};                  // template; total length and ID zero, checksum over the rest
-};
-
-struct InboundSaEntry {
-    std::uint32_t spi = 0;  // 0: empty slot (RFC 4303 section 2.1 reserves it)
-    std::uint16_t tunnel = kNone;
-    InboundSa* sa = nullptr;
-    friend bool operator==(const InboundSaEntry&, const InboundSaEntry&) = default;
-};
-
-// Open addressing, linear probing, at most half full. Keys are SPIs, host order.
-class InboundSaTable {
-public:
-    explicit InboundSaTable(const std::vector<InboundSaEntry>& entries = {});
-    const InboundSaEntry* find(std::uint32_t spi) const noexcept {
-        for (std::uint32_t i = slot(spi);; i = (i + 1) & mask_) {
-            const InboundSaEntry& e = slots_[i];
-            if (e.spi == spi && spi != 0) {
-                return &e;
-            }
-            if (e.spi == 0) {
-                return nullptr;
-            }
-        }
-    }
-    friend bool operator==(const InboundSaTable&, const InboundSaTable&) = default;
-
-private:
-    std::uint32_t slot(std::uint32_t spi) const noexcept { return (spi * 0x9e3779b1u >> 8) & mask_; }
-    std::uint32_t mask_ = 0;
-    std::vector<InboundSaEntry> slots_;
-};
-
 struct Ipv4Range {
     be32 first{};
     be32 last{};
@@ -173,6 +116,7 @@ struct Snapshot {
     std::vector<std::uint16_t> buckets;
     std::vector<Egress> egresses;
     std::vector<Tunnel> tunnels;
+    std::vector<DscpMap> dscp_maps{identity_dscp_map()};  // 0: the identity
     InboundSaTable inbound_sas;
     std::vector<NatPool> pools;
     std::vector<Netdev> netdevs;

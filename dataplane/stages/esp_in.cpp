@@ -25,11 +25,11 @@ Verdict identify(const Snapshot& config, rte_mbuf& m, const InboundSaEntry*& fou
     }
     const Tunnel& tunnel = config.tunnels[found->tunnel];
     const auto& ip = header_at<Ipv4Header>(m, 0);
-    if (pm.ip != IpVersion::v4 || ip.dst != tunnel.local || ip.src != tunnel.remote) [[unlikely]] {
+    if (pm.ip != IpVersion::v4 || ip.dst != tunnel.local.v4() || ip.src != tunnel.remote.v4()) [[unlikely]] {
         return Drop::esp_wrong_peer;
     }
     // Bare ESP has no port. As the kernel, an SA takes what comes the way it was agreed and nothing else.
-    if (pm.dst_port != tunnel.encapsulation.local_port) [[unlikely]] {
+    if (pm.dst_port != found->encapsulation.local_port) [[unlikely]] {
         return Drop::esp_wrong_encapsulation;
     }
     if (pm.l3_length < pm.l4_offset + min_len(found->sa->layout())) [[unlikely]] {

@@ -13,9 +13,9 @@ constexpr unsigned kMostHeaders = sizeof(Ipv4Header) + sizeof(UdpHeader) + kEspM
 // The template's checksum covers all but the total length, which is all that differs per packet: with DF set
 // the ID has no meaning (RFC 6864 section 4.1).
 void write_outer(const Tunnel& tunnel, Ipv4Header& ip, std::size_t bytes) noexcept {
-    ip = tunnel.outer;
+    std::memcpy(&ip, tunnel.outer.data(), sizeof ip);
     ip.total_length = to_be16(static_cast<std::uint16_t>(bytes));
-    std::uint32_t sum = static_cast<std::uint16_t>(~tunnel.outer.checksum.raw) + std::uint32_t{ip.total_length.raw};
+    std::uint32_t sum = static_cast<std::uint16_t>(~ip.checksum.raw) + std::uint32_t{ip.total_length.raw};
     sum = (sum & 0xffff) + (sum >> 16);
     ip.checksum.raw = static_cast<std::uint16_t>(~sum);
 }

@@ -31,8 +31,8 @@ bool is_ike_of_tunnel(const Snapshot& config, rte_mbuf& m, const Ipv4Header& ip)
             return false;
         }
     }
-    return std::ranges::any_of(config.tunnels,
-                               [&](const Tunnel& t) { return t.local == ip.src && t.remote == ip.dst; });
+    const IpAddress from = IpAddress::from(ip.src), to = IpAddress::from(ip.dst);
+    return std::ranges::any_of(config.tunnels, [&](const Tunnel& t) { return t.local == from && t.remote == to; });
 }
 
 bool is_ike_of_tunnel(const Snapshot&, rte_mbuf&, const Ipv6Header&) noexcept { return false; }

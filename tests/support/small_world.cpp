@@ -42,25 +42,6 @@ Egress leg_egress(EgressKind kind, Zone zone, std::uint16_t port, std::uint16_t 
     return e;
 }
 
-// Total length and ID zero, the checksum over the rest.
-Ipv4Header outer_of(const std::string& local, const std::string& remote, std::uint8_t protocol) {
-    const Bytes packet = ip_packet({.src = local, .dst = remote, .id = 0, .fragment = 0x4000}, protocol, {});
-    Ipv4Header header;
-    std::memcpy(&header, packet.data(), sizeof(header));
-    std::uint32_t sum = static_cast<std::uint16_t>(~header.checksum.host());
-    sum += 0xffffu - header.total_length.host();
-    sum = (sum & 0xffff) + (sum >> 16);
-    header.checksum = to_be16(static_cast<std::uint16_t>(~sum));
-    header.total_length = {};
-    return header;
-}
-
-std::string text_of(be32 address) {
-    const std::uint32_t a = address.host();
-    return std::to_string(a >> 24) + "." + std::to_string(a >> 16 & 255) + "." + std::to_string(a >> 8 & 255) + "." +
-           std::to_string(a & 255);
-}
-
 }  // namespace
 
 void NaiveFib::insert4(const std::string& prefix, unsigned length, RouteResult result) {
@@ -206,22 +187,27 @@ void SmallWorld::make_tunnels() {
                  .outer_egress = outer,
                  .netdev = netdev,
                  .up = true,
-                 .local = ip4(local),
-                 .remote = ip4(remote)};
-        t.outer = outer_of(local, remote, +IpProtocol::esp);
+                 .local = IpAddress::from(ip4(local)),
+                 .remote = IpAddress::from(ip4(remote))};
+        make_outer_header(t);
         return t;
     };
     config.tunnels = {tunnel(out0.get(), kOuterPri, kTun0, "203.0.113.1", "20.51.0.4"),
                       tunnel(out1.get(), kOuterSec, kTun1, "203.0.113.5", "20.51.0.5")};
-    config.inbound_sas = InboundSaTable({{0x2001, 0, in0.get()}, {0x2002, 1, in1.get()}});
+    receive();
+}
+
+void SmallWorld::receive() {
+    config.inbound_sas = InboundSaTable({{0x2001, 0, in0.get(), config.tunnels[0].encapsulation},
+                                         {0x2002, 1, in1.get(), config.tunnels[1].encapsulation}});
 }
 
 void SmallWorld::encapsulate(std::size_t tunnel, std::uint16_t local_port, std::uint16_t remote_port) {
     Tunnel& t = config.tunnels[tunnel];
     t.encapsulation = {to_be16(local_port), to_be16(remote_port)};
     config.listen_for_esp(t.encapsulation.local_port);
-    t.outer =
-        outer_of(text_of(t.local), text_of(t.remote), t.encapsulation.udp() ? +IpProtocol::udp : +IpProtocol::esp);
+    make_outer_header(t);
+    receive();
 }
 
 void SmallWorld::make_routes() {

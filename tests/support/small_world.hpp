@@ -116,6 +116,7 @@ private:
     void make_legs();
     void make_paths();
     void make_tunnels();
+    void receive();
     void make_routes();
     std::deque<TestPacket> packets_;
 };

@@ -394,7 +394,7 @@ TEST_F(GraphTest, ControlProtocolsPassUnchangedThroughATunnel) {
 // A gateway in a prefix under encrypt: its tunnel's outer packets and IKE pass, nothing else goes to it in clear.
 TEST_F(GraphTest, AGatewayUnderEncrypt) {
     Tunnel& tunnel = config.tunnels[0];
-    tunnel.remote = test::ip4("10.20.0.4");
+    tunnel.remote = IpAddress::from(test::ip4("10.20.0.4"));
     encapsulate(0, 0, 0);  // the template, with the new address
     TestPacket& esp = from_lan(test::udp_packet({.src = "10.10.0.10", .dst = "10.20.1.2"}));
     from_wire({&esp});

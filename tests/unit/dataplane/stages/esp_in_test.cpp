@@ -204,12 +204,12 @@ TEST_F(EspInTest, SpiZero) {
 }
 TEST_F(EspInTest, WrongPeer) { expect_drop(outer(sealed(*peer0, 1, sized(60)), 1), Drop::esp_wrong_peer); }
 TEST_F(EspInTest, WrongRemoteAddress) {
-    config.tunnels[0].remote = test::ip4("20.51.0.5");
+    config.tunnels[0].remote = IpAddress::from(test::ip4("20.51.0.5"));
     expect_drop(arrival(1, sized(60)), Drop::esp_wrong_peer);
     EXPECT_FALSE(seen(1));
 }
 TEST_F(EspInTest, WrongLocalAddress) {
-    config.tunnels[0].local = test::ip4("203.0.113.5");
+    config.tunnels[0].local = IpAddress::from(test::ip4("203.0.113.5"));
     expect_drop(arrival(1, sized(60)), Drop::esp_wrong_peer);
     EXPECT_FALSE(seen(1));
 }

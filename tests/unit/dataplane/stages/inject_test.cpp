@@ -75,7 +75,7 @@ TEST_F(InjectTest, EncryptIsGuardedWhenTheTunnelsAreDown) {
 }
 // Tunnel 0's gateway is itself in a prefix under encrypt.
 struct InjectGatewayTest : InjectTest {
-    InjectGatewayTest() { config.tunnels[0].remote = test::ip4("10.20.0.4"); }
+    InjectGatewayTest() { config.tunnels[0].remote = IpAddress::from(test::ip4("10.20.0.4")); }
     static test::PacketSpec ike(std::uint16_t port) {
         test::PacketSpec spec{
             .src = "203.0.113.1", .dst = "10.20.0.4", .src_port = port, .dst_port = port, .payload = Bytes(40)};
