@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest.register_assert_rewrite("harness", "packets", "peer", "wire")
+pytest.register_assert_rewrite("harness", "far_end", "hosts", "packets", "peer", "strongswan", "wire")
 
 import harness  # noqa: E402
 
@@ -28,10 +28,10 @@ def namespace():
 
 @pytest.fixture(scope="module")
 def site(request, namespace, tmp_path_factory):
-    """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS; and a line
-    for its SA files: SA_FILE_HEAD."""
+    """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS; and what its SA
+    files begin with, SA_FILE_HEAD, or are, SA_FILES."""
     folder = tmp_path_factory.mktemp(request.module.__name__)
-    options = {key.lower(): getattr(request.module, key) for key in ("CONFIG", "ROUTES", "NEIGHBOURS", "SA_FILE_HEAD") if hasattr(request.module, key)}
+    options = {key.lower(): getattr(request.module, key) for key in ("CONFIG", "ROUTES", "NEIGHBOURS", "SA_FILE_HEAD", "SA_FILES") if hasattr(request.module, key)}
     made = harness.Site(namespace, folder, f"twi-{os.getpid()}", **options)
     try:
         yield made.start()

@@ -216,9 +216,9 @@ class Daemon:
 
 class Site:
     def __init__(self, namespace: Namespace, folder: Path, name: str, config: str = CONFIG, routes=ROUTES, neighbours=NEIGHBOURS,
-                 sa_file_head: str = ""):
+                 sa_file_head: str = "", sa_files: dict[str, str] | None = None):
         self.namespace, self.folder, self._routes, self._neighbours = namespace, folder, routes, neighbours
-        self.config = write_config(folder, name, config, sa_file_head)
+        self.config = write_config(folder, name, config, sa_file_head, sa_files)
         self.daemon = Daemon(namespace, self.config, name)
         self.lan, self.primary, self.secondary = (Wire(namespace.name, f"{port}1") for port in PORTS)
         self.wires = {"lan": self.lan, "primary": self.primary, "secondary": self.secondary}
@@ -278,13 +278,19 @@ class Site:
         eventually(exact, 5, f"accounting: {self.daemon.show('accounting')}")
 
 
-def write_config(folder: Path, name: str, config: str = CONFIG, sa_file_head: str = "") -> Path:
+def sa_files_of_peers(head: str = "") -> dict[str, str]:
+    """The SA file of each tunnel that scapy's peers have keys for."""
+    return {tunnel: head + "".join(f"{way}: {{ spi: {spi:#x}, suite: {suite}, key: {key} }}\n" for way, (spi, suite, key) in sas.items())
+            for tunnel, sas in KEYS.items()}
+
+
+def write_config(folder: Path, name: str, config: str = CONFIG, sa_file_head: str = "", sa_files: dict[str, str] | None = None) -> Path:
     ports = "\n".join(f'  {port}: {{ device: "net_af_packet{number},iface={port}0,blocksz=4096,framesz=2048,framecnt=1024,qpairs=1" }}'
                       for number, port in enumerate(PORTS))
-    for tunnel, sas in KEYS.items():
+    for tunnel, text in (sa_files or sa_files_of_peers(sa_file_head)).items():
         file = folder / f"{tunnel}.sa.yaml"
         file.touch(mode=0o600)
-        file.write_text(sa_file_head + "".join(f"{way}: {{ spi: {spi:#x}, suite: {suite}, key: {key} }}\n" for way, (spi, suite, key) in sas.items()))
+        file.write_text(text)
     path = folder / f"{name}.yaml"
     path.write_text(config.format(name=name, ports=ports, folder=folder))
     return path

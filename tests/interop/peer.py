@@ -7,6 +7,7 @@ from scapy.layers.inet6 import IPv6
 from scapy.layers.ipsec import ESP, IPSecIntegrityError, SecurityAssociation
 from scapy.packet import Packet
 
+from esp import Refused
 from wire import SECONDS, Wire, is_chatter
 
 warnings.filterwarnings("ignore")
@@ -78,13 +79,14 @@ class Peer:
                 return frame, inner
 
 
-_openers = {KEYS[tunnel]["outbound"][0]: association(tunnel, "outbound") for tunnel in KEYS}
+# SPI -> what opens the IP packet of a frame; a module with tunnels of its own adds them.
+openers = {KEYS[tunnel]["outbound"][0]: association(tunnel, "outbound").decrypt for tunnel in KEYS}
 
 
 def is_sealed_chatter(frame: Packet) -> bool:
-    if ESP not in frame or frame[ESP].spi not in _openers:
+    if ESP not in frame or frame[ESP].spi not in openers:
         return False
     try:
-        return is_chatter(_openers[frame[ESP].spi].decrypt(ip_of(frame)))
-    except IPSecIntegrityError:
+        return is_chatter(openers[frame[ESP].spi](ip_of(frame)))
+    except (IPSecIntegrityError, Refused):
         return False
