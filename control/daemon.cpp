@@ -5,6 +5,7 @@
 #include "control/log.hpp"
 #include "control/model/steering.hpp"
 #include "dataplane/base/descriptor.hpp"
+#include "dataplane/io/ike_hold.hpp"
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -55,42 +56,59 @@ Result<void> Daemon::run() {
     const Descriptor epoll{::epoll_create1(EPOLL_CLOEXEC)};
     const Descriptor timer{make_timer()};
     const Descriptor signals{make_signals()};
-    const int xfrm_fd = xfrm_ ? xfrm_->fd() : -1;
-    for (const int fd : {timer.get(), signals.get(), mirror_->fd(), rpc_->fd(), xfrm_fd}) {
-        if (fd < 0) {
-            continue;
-        }
-        epoll_event event{};
-        event.events = EPOLLIN;
-        event.data.fd = fd;
-        if (::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
+    // Served in this order: SAs first, since packets come on them as soon as they are agreed upon.
+    enum Source : std::uint32_t { kSignals, kSas, kIke, kKernel, kRpc, kTimer, kSources };
+    const std::array<int, kSources> fds{
+        signals.get(), xfrm_ ? xfrm_->fd() : -1, dataplane_->ike().fd(), mirror_->fd(), rpc_->fd(), timer.get()};
+    for (std::uint32_t source = 0; source < kSources; ++source) {
+        epoll_event event{.events = EPOLLIN, .data = {.u32 = source}};
+        if (fds[source] >= 0 && ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, fds[source], &event) != 0) {
             return std::unexpected(Error{"epoll: " + std::system_category().message(errno)});
         }
     }
     for (;;) {
-        std::array<epoll_event, 8> events;
-        const int n = ::epoll_wait(epoll.get(), events.data(), static_cast<int>(events.size()), -1);
+        std::array<epoll_event, kSources> events;
+        const int n = ::epoll_wait(epoll.get(), events.data(), kSources, -1);
+        std::array<bool, kSources> ready{};
         for (int i = 0; i < n; ++i) {
-            const int fd = events[static_cast<std::size_t>(i)].data.fd;
-            if (fd == signals.get()) {
-                spdlog::info("twinspand ends");
-                return {};
-            }
-            if (fd == mirror_->fd()) {
-                if (const auto done = mirror_->on_readable(); !done) {
-                    return done;
-                }
-            } else if (fd == xfrm_fd) {
-                if (const auto done = xfrm_->on_readable(); !done) {
-                    return done;
-                }
-            } else if (fd == rpc_->fd()) {
-                rpc_->on_readable();
-            } else if (read_number(timer.get()) != 0) {
-                tick();
+            ready[events[static_cast<std::size_t>(i)].data.u32] = true;
+        }
+        if (ready[kSignals]) {
+            spdlog::info("twinspand ends");
+            return {};
+        }
+        if (ready[kSas] || ready[kIke]) {
+            if (const auto done = follow_sas(); !done) {
+                return done;
             }
         }
+        if (ready[kKernel]) {
+            if (const auto done = mirror_->on_readable(); !done) {
+                return done;
+            }
+        }
+        if (ready[kRpc]) {
+            rpc_->on_readable();
+        }
+        if (ready[kTimer] && read_number(timer.get()) != 0) {
+            tick();
+        }
     }
+}
+
+// IKE's packets may leave when the workers have what Linux had as they were sent: they are counted first.
+Result<void> Daemon::follow_sas() {
+    const std::uint64_t asked = dataplane_->ike().asked();
+    if (auto done = xfrm_->on_readable(); !done || xfrm_->behind() || asked == ike_released_) {
+        return done;
+    }
+    if (seen_by_workers_ != failover_->publications()) {
+        dataplane_->synchronize();
+        seen_by_workers_ = failover_->publications();
+    }
+    dataplane_->ike().release(asked);
+    ike_released_ = asked;
+    return {};
 }
 
 void Daemon::on_changes(const netlink::KernelState& state, const netlink::Changes& changes) {
@@ -265,6 +283,7 @@ void Daemon::update_metrics() {
         metrics_.set(Metric::xfrm_truncated, xfrm.truncated);
         metrics_.set(Metric::xfrm_overruns, xfrm.overruns);
         metrics_.set(Metric::xfrm_resyncs, xfrm.resyncs);
+        metrics_.set(Metric::ike_overdue, dataplane_->ike().overdue().read());
     }
 }
 

@@ -51,7 +51,9 @@ private:
     Result<void> bring_up(const NetdevPlan& netdev);
     Result<void> open_mirror();
     Result<void> open_socket();
+    Result<void> hold_ike();
 
+    Result<void> follow_sas();
     void on_changes(const netlink::KernelState& state, const netlink::Changes& changes);
     void on_audit(const netlink::AuditReport& report);
     void follow_kernel_links(const netlink::KernelState& state);
@@ -91,6 +93,8 @@ private:
     bool stale_ = false;     // the world has changed since the last compile
     bool view_stale_ = false;  // and so has what Linux says
     std::uint64_t ticks_ = 0;
+    std::uint64_t seen_by_workers_ = 0;  // of Failover::publications(), when IKE was let go last
+    std::uint64_t ike_released_ = 0;
 };
 
 }  // namespace twinspan

@@ -7,6 +7,7 @@
 #include "control/rpc/commands.hpp"
 #include "control/shared_ports.hpp"
 #include "crypto/self_test.hpp"
+#include "dataplane/io/ike_hold.hpp"
 
 #include <algorithm>
 #include <filesystem>
@@ -80,6 +81,7 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
     then([&] { return d.bring_netdevs_up(); });
     then([&] { return d.open_mirror(); });
     then([&] { return d.open_socket(); });
+    then([&] { return d.hold_ike(); });
     then([&]() -> Result<void> {
         d.failover_ = std::make_unique<Failover>(d.world_, *d.tables_, d.metrics_);
         auto first = d.failover_->first();
@@ -166,6 +168,11 @@ Result<void> Daemon::open_xfrm() {
     xfrm_ = std::move(*mirror);
     xfrm_->resync();  // a failure is named there, and tried again while the daemon runs
     return {};
+}
+
+// With XFRM alone: static SAs are there before anybody speaks of them.
+Result<void> Daemon::hold_ike() {
+    return !xfrm_ || dataplane_->ike().open() ? Result<void>{} : with("holding IKE", "no eventfd");
 }
 
 Result<void> Daemon::open_netdevs() {

@@ -186,6 +186,7 @@ Result<std::uint16_t> Dataplane::add_netdev(const NetdevSpec& spec) {
 }
 
 void Dataplane::set_carrier(std::uint16_t netdev, bool up) { impl_->punt->set_carrier(netdev, up); }
+IkeHold& Dataplane::ike() { return impl_->punt->ike(); }
 
 Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
     Impl& impl = *impl_;

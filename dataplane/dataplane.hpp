@@ -17,6 +17,7 @@
 namespace twinspan {
 
 class WorkerCounters;
+class IkeHold;
 class NatTable;
 
 struct DataplaneOptions {
@@ -78,6 +79,8 @@ public:
     // The netdev appears in the calling thread's network namespace, down and without carrier.
     Result<std::uint16_t> add_netdev(const NetdevSpec& spec);  // index in Snapshot::netdevs
     void set_carrier(std::uint16_t netdev, bool up);
+    // What Linux's IKE sends on the TAPs waits there for release(), from start() on, if it is opened before.
+    IkeHold& ike();
 
     // Ports and netdevs are complete; workers begin with `first`.
     Result<void> start(std::unique_ptr<const Snapshot> first);

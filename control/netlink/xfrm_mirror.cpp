@@ -94,9 +94,16 @@ bool XfrmMirror::resync() {
     listener_.commit();
     resync_due_ = !done;
     if (!done) {
-        not_before_ = Clock::now() + kRetry;
-        problem(done.error().what);
+        const Clock::time_point now = Clock::now();
+        not_before_ = now + kRetry;
+        ++metrics_.errors;
+        if (dumps_.begins_or_lasts(now)) {
+            say(done.error().what);
+        }
         return false;
+    }
+    if (dumps_.ends()) {
+        say("SAs are dumped again");
     }
     ++metrics_.resyncs;
     return true;
@@ -146,7 +153,7 @@ Result<void> XfrmMirror::dump() {
             case Dumped::complete:
                 return {};
             case Dumped::failed:
-                return malformed("dumping SAs: refused or interrupted");
+                return malformed("dumping SAs: " + refusal_);
             case Dumped::more:
                 break;
         }
@@ -158,9 +165,13 @@ XfrmMirror::Dumped XfrmMirror::take(Message bytes, bool dumping) {
         const Result<MessageHeader> header = decode_header(bytes);
         if (!header) {
             ++metrics_.truncated;
-            problem(header.error().what);
             request_resync();
-            return dumping ? Dumped::failed : Dumped::more;
+            if (dumping) {
+                refusal_ = header.error().what;
+                return Dumped::failed;
+            }
+            problem(header.error().what);
+            return Dumped::more;
         }
         if (const Dumped done = take_one(bytes.first(header->length), dumping); done != Dumped::more) {
             return done;
@@ -177,7 +188,7 @@ XfrmMirror::Dumped XfrmMirror::take_one(Message message, bool dumping) {
     }
     if (dumping && (header.type == NLMSG_ERROR || (header.flags & NLM_F_DUMP_INTR) != 0)) {
         const Result<int> error = header.type == NLMSG_ERROR ? decode_error(message) : Result<int>{0};
-        problem(std::string{"dumping SAs: "} + (error && *error != 0 ? std::strerror(*error) : "interrupted"));
+        refusal_ = error && *error != 0 ? std::strerror(*error) : "interrupted";
         return Dumped::failed;
     }
     ++metrics_.messages;
@@ -192,6 +203,10 @@ XfrmMirror::Dumped XfrmMirror::take_one(Message message, bool dumping) {
 
 void XfrmMirror::problem(std::string_view what) {
     ++metrics_.errors;
+    say(what);
+}
+
+void XfrmMirror::say(std::string_view what) const {
     if (on_problem_) {
         on_problem_(what);
     }

@@ -5,6 +5,7 @@
 #include "control/netlink/decode.hpp"
 #include "control/netlink/socket.hpp"
 #include "control/netlink/xfrm_types.hpp"
+#include "control/trouble.hpp"
 #include "crypto/key.hpp"
 
 #include <chrono>
@@ -13,6 +14,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace twinspan::netlink {
@@ -39,6 +41,7 @@ struct XfrmMetrics {
 
 class XfrmMirror {
 public:
+    // For the log, also when a problem is over.
     using Problem = std::function<void(std::string_view)>;
     // The listener outlives this.
     static Result<std::unique_ptr<XfrmMirror>> open(XfrmListener& listener, Problem on_problem,
@@ -47,6 +50,8 @@ public:
     // Level-triggered: call on_readable while it is readable. Error: the socket is lost for good.
     int fd() const noexcept { return events_.fd(); }
     Result<void> on_readable();
+    // More can be read than the last on_readable() took.
+    bool behind() const noexcept { return behind_; }
     // Dumps now. A failure is named, and tried again from tick().
     bool resync();
     void request_resync() noexcept { resync_due_ = true; }
@@ -64,6 +69,7 @@ private:
     Dumped take(Message bytes, bool dumping);
     Dumped take_one(Message message, bool dumping);
     void problem(std::string_view what);
+    void say(std::string_view what) const;
 
     XfrmListener& listener_;
     Problem on_problem_;
@@ -75,6 +81,8 @@ private:
     bool behind_ = false;
     Clock::time_point not_before_{};  // the next dump, after one that failed
     std::uint32_t sequence_ = 0;
+    std::string refusal_;  // why the kernel ended the dump under way
+    Trouble dumps_;
 };
 
 }  // namespace twinspan::netlink

@@ -21,7 +21,10 @@ bool reached(std::uint64_t value, std::uint64_t limit) noexcept { return limit !
 std::expected<std::unique_ptr<KernelSa>, std::string> KernelSa::make(const Engine& engine, netlink::XfrmKernel& kernel,
                                                                      netlink::SaEvent& event, const SaMatch& match,
                                                                      std::uint64_t first_at_least) {
-    auto now = kernel.read(event.id);
+    // What nobody has used is as its event says, and waits for no answer.
+    const bool untouched = !match.outbound && event.replay.highest == 0 &&
+                           std::ranges::all_of(event.replay.bitmap, [](std::uint32_t word) { return word == 0; });
+    auto now = untouched ? netlink::SaCheckpoint{event.id, event.replay, event.lifetime} : kernel.read(event.id);
     if (!now) {
         return std::unexpected(now.error().what);
     }

@@ -20,8 +20,9 @@ enum class SaLimit : std::uint8_t { none, soft, hard };
 
 class KernelSa {
 public:
-    // Reads the SA's numbers from Linux at this moment: what an event says of them may be old. `first_at_least`: below
-    // it, numbers were used already. An outbound SA sends nothing before reserve().
+    // Reads the SA's numbers from Linux at this moment, as what an event says of them may be old; of an inbound SA only
+    // when something was received. `first_at_least`: below it, numbers were used already. An outbound SA sends nothing
+    // before reserve().
     static std::expected<std::unique_ptr<KernelSa>, std::string> make(const Engine& engine, netlink::XfrmKernel& kernel,
                                                                       netlink::SaEvent& event, const SaMatch& match,
                                                                       std::uint64_t first_at_least);
@@ -45,6 +46,8 @@ public:
     SaUsage usage() const noexcept;
     // The first number that no one has used, of an outbound SA.
     std::uint64_t next_seq() const noexcept { return out_ ? out_->next_seq() : 0; }
+    // Outbound: Linux covers no number that is left.
+    bool dry() const noexcept { return out_ && out_->next_seq() >= reserved_until_; }
 
     const netlink::SaId& id() const noexcept { return id_; }
     std::size_t tunnel() const noexcept { return tunnel_; }
@@ -55,7 +58,8 @@ public:
 
     // Kept by the store.
     SaLimit told = SaLimit::none;  // the key daemon knows of this limit
-    bool usable = true;  // outbound: numbers are reserved, and no hard limit is reached
+    bool usable = true;  // outbound: no hard limit is reached
+    bool worn_out = false;  // outbound: it went dry in use
     std::uint64_t quiet_until = 0;  // tick of the next line on a refused write
     bool seen = true;  // in the dump under way
     std::uint64_t since_tick = 0;  // outbound: when it was added

@@ -37,10 +37,43 @@ Result<void> SaStore::open_static(const std::vector<SaFile>& files) {
 }
 
 void SaStore::apply(netlink::XfrmEvent event) {
+    const auto* sa = std::get_if<netlink::SaEvent>(&event);
+    if (sa != nullptr && (sa->larval || sa->if_id == 0)) {  // without if_id it is another program's
+        return;
+    }
+    if (dumping_ && sa != nullptr) {
+        dumped_.push_back(std::get<netlink::SaEvent>(std::move(event)));
+        return;
+    }
+    if (batch_.empty()) {
+        batch_began_ = Clock::now();
+    }
+    batch_.push_back(std::move(event));
+}
+
+// What is inbound is published before anything that Linux must be asked for: packets come as soon as the peer knows.
+// From a deletion on, all goes in its order.
+void SaStore::take_batch() {
+    std::vector<netlink::XfrmEvent> batch = std::exchange(batch_, {});
+    const auto only_added = [](const netlink::XfrmEvent& event) {
+        return !std::holds_alternative<netlink::SaDeleted>(event) &&
+               !std::holds_alternative<netlink::SasFlushed>(event);
+    };
+    const auto inbound = [this](const netlink::XfrmEvent& event) {
+        const auto* sa = std::get_if<netlink::SaEvent>(&event);
+        const auto match = sa != nullptr ? match_sa(world_.config, *sa) : std::unexpected(SaRefusal{});
+        return match && !match->outbound;
+    };
+    const auto rest = std::ranges::find_if_not(batch, only_added);
+    const auto slow = std::stable_partition(batch.begin(), rest, inbound);
+    std::for_each(batch.begin(), slow, [this](netlink::XfrmEvent& event) { act_on(std::move(event)); });
+    publish();
+    std::for_each(slow, batch.end(), [this](netlink::XfrmEvent& event) { act_on(std::move(event)); });
+}
+
+void SaStore::act_on(netlink::XfrmEvent event) {
     if (auto* sa = std::get_if<netlink::SaEvent>(&event)) {
-        if (!sa->larval && sa->if_id != 0) {  // without if_id it is another program's
-            dumping_ ? dumped_.push_back(std::move(*sa)) : take(std::move(*sa));
-        }
+        take(std::move(*sa));
     } else if (const auto* deleted = std::get_if<netlink::SaDeleted>(&event)) {
         remove(deleted->id);
     } else if (std::holds_alternative<netlink::SasFlushed>(event)) {
@@ -49,6 +82,7 @@ void SaStore::apply(netlink::XfrmEvent event) {
 }
 
 void SaStore::begin_dump() {
+    commit();  // what came before it
     dumping_ = true;
     for (const Owned& sa : sas_) {
         sa->seen = false;
@@ -61,6 +95,7 @@ void SaStore::begin_dump() {
 // The oldest first, as events would have brought them. Linux knows their age in seconds and dumps the newest first.
 void SaStore::end_dump(bool complete) {
     dumping_ = false;
+    batch_began_ = Clock::now();
     std::ranges::reverse(dumped_);
     std::ranges::stable_sort(dumped_, {}, [](const netlink::SaEvent& sa) { return sa.lifetime.add_time; });
     for (netlink::SaEvent& sa : std::exchange(dumped_, {})) {
@@ -113,7 +148,8 @@ void SaStore::add(netlink::SaEvent event, const SaMatch& match) {
         return;
     }
     if (std::ranges::find(dying_, key, &KernelSa::key) != dying_.end()) {
-        commit();  // workers may use its key still: only after a grace period is known where its numbers end
+        publish();  // workers may use its key still: only after a grace period is known where its numbers end
+        release();
     }
     const auto ended = ended_.find(key);
     auto sa = KernelSa::make(engine_, *kernel_, event, match, ended == ended_.end() ? 1 : ended->second);
@@ -131,6 +167,9 @@ void SaStore::add(netlink::SaEvent event, const SaMatch& match) {
     spdlog::info("tunnel {}: {} SA {:#010x}, {}{}", tunnel_name(**sa), match.outbound ? "outbound" : "inbound",
                  event.id.spi, name(match.suite), event.esn ? ", extended sequence numbers" : "");
     (*sa)->since_tick = ticks_;
+    if ((*sa)->in() != nullptr && !inbound_since_) {
+        inbound_since_ = batch_began_;
+    }
     sas_.push_back(std::move(*sa));
     changed_ = true;
 }
@@ -199,13 +238,13 @@ void SaStore::retire(Owned sa) {
 // deletes it, the new one takes over after a while. One that was passed over before has its numbers reserved again.
 KernelSa* SaStore::choose_outbound(std::size_t tunnel) {
     const KernelSa* const current = current_[tunnel];
-    const bool stays = current != nullptr && current->usable;
+    const bool stays = current != nullptr && current->usable && !current->dry();
     for (const Owned& sa : std::views::reverse(sas_)) {
         KernelSa& candidate = *sa;
         if (candidate.tunnel() != tunnel || candidate.out() == nullptr || !candidate.usable) {
             continue;
         }
-        if (current == &candidate) {
+        if (stays && current == &candidate) {
             return &candidate;
         }
         if (stays && ticks_ - candidate.since_tick < kTakeOverTicks) {
@@ -246,19 +285,31 @@ std::vector<TunnelSas> SaStore::wanted() {
     return sas;
 }
 
-// One publication for all that came in one batch.
+// One publication for all that came in one batch, and one before it for what is inbound.
 void SaStore::commit() {
+    take_batch();
+    publish();
+    release();
+}
+
+void SaStore::publish() {
     if (!std::exchange(changed_, false)) {
         return;
     }
     std::vector<TunnelSas> sas = wanted();
-    if (sas != world_.sas) {
-        world_.sas = std::move(sas);
-        if (workers_.publish) {
-            workers_.publish();
-        }
+    if (sas == world_.sas) {
+        return;
     }
-    release();
+    world_.sas = std::move(sas);
+    if (workers_.publish) {
+        workers_.publish();
+    }
+    if (const auto since = std::exchange(inbound_since_, {})) {
+        const auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - *since);
+        const auto us = static_cast<std::uint64_t>(took.count());
+        metrics_.set(Metric::sa_publication_us, us);
+        metrics_.set(Metric::sa_publication_most_us, std::max(us, metrics_[Metric::sa_publication_most_us]));
+    }
 }
 
 // What is no longer in World::sas: nobody uses it after a grace period.
@@ -303,16 +354,15 @@ void SaStore::attempt(KernelSa& sa, const netlink::Answer<void>& done) {
     }
 }
 
-// Once for each limit. Past a hard one nothing is sent any more, and Linux deletes the SA.
+// Once for each limit, and again until it is told. Past a hard one nothing is sent any more, and Linux deletes the SA.
 void SaStore::watch_limit(KernelSa& sa) {
-    const SaLimit limit = sa.limit_reached();
+    const SaLimit limit = std::max(sa.limit_reached(), sa.worn_out ? SaLimit::soft : SaLimit::none);
     if (limit <= sa.told) {
         return;
     }
     const bool hard = limit == SaLimit::hard;
-    if (hard && sa.out() != nullptr) {
+    if (hard && sa.out() != nullptr && std::exchange(sa.usable, false)) {
         sa.out()->stop();
-        sa.usable = false;
         changed_ = true;
     }
     const auto told = kernel_->expire(sa.id(), hard);
@@ -325,24 +375,34 @@ void SaStore::watch_limit(KernelSa& sa) {
     }
 }
 
+// A tunnel whose SA can reserve no more takes another one, or none, and its key daemon is to make one.
+void SaStore::reserve() {
+    for (KernelSa* sa : current_) {
+        if (sa == nullptr) {
+            continue;
+        }
+        attempt(*sa, sa->reserve(*kernel_));
+        if (sa->dry()) {
+            sa->worn_out = changed_ = true;
+        }
+    }
+    changed_ |= std::ranges::any_of(sas_, [this](const Owned& sa) {
+        return sa->out() != nullptr && sa->usable && current_[sa->tunnel()] == nullptr;
+    });
+}
+
 void SaStore::tick() {
     static_.top_up(world_.config);
     const bool checkpoint = ++ticks_ % kCheckpointTicks == 0;
     const auto failed = [](const auto& item) { return item.second.metric == Metric::xfrm_sa_failed; };
     wants_resync_ |= ticks_ % kRetryTicks == 0 && std::ranges::any_of(refused_, failed);
-    for (KernelSa* sa : current_) {
-        if (sa != nullptr) {
-            attempt(*sa, sa->reserve(*kernel_));
-        }
-    }
+    reserve();
     for (const Owned& sa : sas_) {
+        watch_limit(*sa);
         const bool idle = sa->out() != nullptr && current_[sa->tunnel()] != sa.get();
         if (idle) {
             changed_ |= ticks_ - sa->since_tick == kTakeOverTicks;
-            continue;
-        }
-        watch_limit(*sa);
-        if (checkpoint) {
+        } else if (checkpoint) {
             attempt(*sa, sa->checkpoint(*kernel_, now_s()));
         }
     }

@@ -9,12 +9,14 @@
 #include "control/sa/kernel_sa.hpp"
 #include "control/sa/static_sas.hpp"
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,6 +78,8 @@ private:
         bool seen = true;
     };
 
+    void take_batch();
+    void act_on(netlink::XfrmEvent event);
     void take(netlink::SaEvent event);
     void add(netlink::SaEvent event, const SaMatch& match);
     bool conflicts(const netlink::SaEvent& event, const SaMatch& match, const KeyFingerprint& key);
@@ -83,10 +87,12 @@ private:
     void remove(const netlink::SaId& id);
     void remove_all();
     void retire(Owned sa);
+    void publish();
     void remember(const KernelSa& sa);
     KernelSa* choose_outbound(std::size_t tunnel);
     std::vector<TunnelSas> wanted();
     void release();
+    void reserve();
     void watch_limit(KernelSa& sa);
     void attempt(KernelSa& sa, const netlink::Answer<void>& done);
     const std::string& tunnel_name(const KernelSa& sa) const { return world_.config.tunnels[sa.tunnel()].name; }
@@ -102,6 +108,10 @@ private:
     std::vector<KernelSa*> current_;  // by tunnel: the outbound one in use
     std::vector<KernelSa*> released_;  // of sas_: outbound, no longer in use, with numbers to give back
     std::map<netlink::SaId, Refused> refused_;
+    using Clock = std::chrono::steady_clock;
+    std::vector<netlink::XfrmEvent> batch_;  // until the commit
+    Clock::time_point batch_began_{};
+    std::optional<Clock::time_point> inbound_since_;  // an inbound SA waits for its publication
     std::vector<netlink::SaEvent> dumped_;
     bool dumping_ = false;
     bool changed_ = false;

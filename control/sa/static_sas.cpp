@@ -65,10 +65,13 @@ Result<void> StaticSas::open_one(const Engine& engine, const Config& config, std
     return {};
 }
 
-void StaticSas::top_up(const Config& config) {
+void StaticSas::top_up(const Config& config, Trouble::Clock::time_point now) {
     for (Entry& sa : entries_) {
-        if (const auto done = sa.reservation.top_up(*sa.out); !done) {
+        const auto done = sa.reservation.top_up(*sa.out);
+        if (!done && sa.trouble.begins_or_lasts(now)) {
             spdlog::error("tunnel {}: {}", config.tunnels[sa.tunnel].name, done.error());
+        } else if (done && sa.trouble.ends()) {
+            spdlog::info("tunnel {}: sequence numbers are reserved again", config.tunnels[sa.tunnel].name);
         }
     }
 }

@@ -4,6 +4,7 @@
 #include "control/config/config.hpp"
 #include "control/config/sa_file.hpp"
 #include "control/model/world.hpp"
+#include "control/trouble.hpp"
 #include "crypto/sa.hpp"
 #include "crypto/sequence_reservation.hpp"
 #include "dataplane/base/error.hpp"
@@ -23,12 +24,13 @@ public:
         KeyFingerprint inbound_key;
         std::unique_ptr<OutboundSa> out;
         std::unique_ptr<InboundSa> in;
+        Trouble trouble{};  // with the disk
     };
 
     // `files`: as Config::tunnels. Fills the tunnels' places in `sas`.
     Result<void> open(const Engine& engine, const Config& config, const std::vector<SaFile>& files,
                       std::vector<TunnelSas>& sas);
-    void top_up(const Config& config);
+    void top_up(const Config& config, Trouble::Clock::time_point now = Trouble::Clock::now());
     // When no worker runs any more: the numbers that were not used go back.
     void give_back();
 

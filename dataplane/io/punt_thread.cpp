@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <span>
 
 namespace twinspan {
 namespace {
@@ -70,6 +71,7 @@ Result<std::uint16_t> PuntThread::add(const NetdevSpec& spec) {
         return std::unexpected(Error{"netdev " + spec.name + ": epoll: " + std::strerror(errno)});
     }
     netdevs_.push_back(std::move(*device));
+    kinds_.push_back(spec.kind);
     return index;
 }
 
@@ -92,9 +94,12 @@ void PuntThread::run() {
     unsigned idle_rounds = 0;
     int wait_us = 0;
     while (!stop_.load(std::memory_order_relaxed)) {
-        const unsigned work = write_punted() + read_ready(wait_us);
-        idle_rounds = work != 0 ? 0 : idle_rounds + 1;
+        const unsigned work = write_punted() + read_ready(wait_us) + inject_released();
+        idle_rounds = work != 0 || !ike_.empty() ? 0 : idle_rounds + 1;
         wait_us = work != 0 ? 0 : idle_rounds < kShortWaits ? kShortWaitUs : kLongWaitUs;
+    }
+    while (!ike_.empty()) {
+        inject(*ike_.take_unreleased());
     }
 }
 
@@ -143,7 +148,6 @@ unsigned PuntThread::read_ready(int timeout_us) noexcept {
 
 unsigned PuntThread::read_netdev(std::uint16_t netdev) noexcept {
     const int fd = netdevs_[netdev].fd();
-    rte_ring* ring = links_[netdev % links_.size()].injected.get();
     for (unsigned taken = 0; taken < kReadsPerNetdev; ++taken) {
         rte_mbuf* m = rte_pktmbuf_alloc(buffers_);
         const std::size_t room = m != nullptr ? rte_pktmbuf_tailroom(m) : discard_.size();
@@ -163,19 +167,48 @@ unsigned PuntThread::read_netdev(std::uint16_t netdev) noexcept {
         }
         m->data_len = static_cast<std::uint16_t>(got);
         m->pkt_len = m->data_len;
-        PacketMeta& pm = meta(*m);
-        pm = {};
-        pm.rx_leg = kNone;
-        pm.zone = Zone::self;
-        pm.flags = meta_flag::kInjected;
-        pm.netdev = netdev;
-        if (rte_ring_sp_enqueue(ring, m) != 0) {
-            drop(m, Drop::inject_ring_full);
-            continue;
-        }
-        counters_->tx.add(1);
+        take_from_linux(*m, netdev);
     }
     return kReadsPerNetdev;
+}
+
+void PuntThread::take_from_linux(rte_mbuf& m, std::uint16_t netdev) noexcept {
+    PacketMeta& pm = meta(m);
+    pm = {};
+    pm.rx_leg = kNone;
+    pm.zone = Zone::self;
+    pm.flags = meta_flag::kInjected;
+    pm.netdev = netdev;
+    const std::span frame{rte_pktmbuf_mtod(&m, const std::uint8_t*), m.data_len};
+    if (kinds_[netdev] != NetdevKind::tap || !ike_.wants(frame)) {
+        inject(m);
+        return;
+    }
+    if (ike_.full()) {
+        inject(*ike_.take_unreleased());
+    }
+    ike_.hold(m, IkeHold::Clock::now());
+}
+
+unsigned PuntThread::inject_released() noexcept {
+    if (ike_.empty()) {
+        return 0;
+    }
+    unsigned taken = 0;
+    const IkeHold::Clock::time_point now = IkeHold::Clock::now();
+    while (rte_mbuf* m = ike_.take(now)) {
+        inject(*m);
+        ++taken;
+    }
+    return taken;
+}
+
+void PuntThread::inject(rte_mbuf& m) noexcept {
+    if (rte_ring_sp_enqueue(links_[meta(m).netdev % links_.size()].injected.get(), &m) != 0) {
+        drop(&m, Drop::inject_ring_full);
+        return;
+    }
+    counters_->tx.add(1);
 }
 
 void PuntThread::drop(rte_mbuf* m, Drop reason) noexcept {

@@ -4,6 +4,7 @@
 
 #include "dataplane/dataplane.hpp"
 #include "dataplane/io/buffers.hpp"
+#include "dataplane/io/ike_hold.hpp"
 #include "dataplane/io/tun_device.hpp"
 #include "dataplane/packet/batch.hpp"
 
@@ -37,6 +38,8 @@ public:
     rte_ring* inject_ring(std::uint16_t worker) const noexcept { return links_[worker].injected.get(); }
 
     const WorkerCounters& counters() const noexcept { return *counters_; }
+    // What Linux's IKE sends on the TAPs waits there, once it is open.
+    IkeHold& ike() noexcept { return ike_; }
 
 private:
     struct WorkerLink {
@@ -50,12 +53,17 @@ private:
     void write_one(rte_mbuf& m) noexcept;
     unsigned read_ready(int timeout_us) noexcept;
     unsigned read_netdev(std::uint16_t netdev) noexcept;
+    void take_from_linux(rte_mbuf& m, std::uint16_t netdev) noexcept;
+    void inject(rte_mbuf& m) noexcept;
+    unsigned inject_released() noexcept;
     void drop(rte_mbuf* m, Drop reason) noexcept;
 
     rte_mempool* buffers_;
     int epoll_ = -1;
     std::vector<WorkerLink> links_;
     std::vector<TunDevice> netdevs_;
+    std::vector<NetdevKind> kinds_;  // as netdevs_
+    IkeHold ike_;
     std::unique_ptr<WorkerCounters> counters_ = std::make_unique<WorkerCounters>();
     std::array<char, 65536> discard_;  // what is read when there is no buffer
     std::atomic<bool> stop_{false};    // control: writes

@@ -15,6 +15,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <fstream>
@@ -145,6 +147,19 @@ protected:
         return counter.read() == value;
     }
 
+    // What a worker would get next.
+    std::vector<std::uint8_t> taken(std::uint16_t worker) {
+        void* taken = nullptr;
+        if (rte_ring_dequeue(punt_->inject_ring(worker), &taken) != 0) {
+            return {};
+        }
+        auto* m = static_cast<rte_mbuf*>(taken);
+        const auto* bytes = rte_pktmbuf_mtod(m, const std::uint8_t*);
+        std::vector<std::uint8_t> copy(bytes, bytes + m->data_len);
+        rte_pktmbuf_free(m);
+        return copy;
+    }
+
     std::unique_ptr<PuntThread> punt_;
 };
 
@@ -199,6 +214,36 @@ TEST_F(PuntThreadTest, FramesGoBothWays) {
         EXPECT_EQ(std::vector<std::uint8_t>(bytes, bytes + m->data_len), frame(length));
         rte_pktmbuf_free(m);
     }
+}
+
+// IKE waits for control, all else goes on meanwhile, and nothing is lost with the thread's end.
+TEST_F(PuntThreadTest, IkeWaitsUntilItIsReleased) {
+    const std::uint16_t tap = add({.name = "ts-tap", .kind = NetdevKind::tap, .mac = kMac});
+    set_up("ts-tap");
+    punt_->set_carrier(tap, true);
+    ASSERT_TRUE(punt_->ike().open());
+    punt_->start();
+    Tap linux_side{"ts-tap"};
+    std::vector<std::uint8_t> ike = frame(60);
+    const std::array<std::uint8_t, 24> headers{0x08, 0x00, 0x45, 0, 0, 46, 0,  0, 0, 0, 64,   17,
+                                               0,    0,    10,   0, 0, 1,  10, 0, 0, 2, 0x01, 0xf4};  // from port 500
+    std::ranges::copy(headers, ike.begin() + 12);
+
+    ASSERT_TRUE(linux_side.send(ike));
+    ASSERT_TRUE(linux_side.send(frame(61)));
+    ASSERT_TRUE(reaches(punt_->counters().tx, 1));
+    EXPECT_EQ(punt_->ike().asked(), 1u);
+    EXPECT_EQ(taken(0), frame(61));
+    EXPECT_EQ(rte_ring_count(punt_->inject_ring(0)), 0u);
+    punt_->ike().release(1);
+    ASSERT_TRUE(reaches(punt_->counters().tx, 2));
+    EXPECT_EQ(taken(0), ike);
+    EXPECT_EQ(punt_->ike().overdue().read(), 0u);
+
+    ASSERT_TRUE(linux_side.send(ike));
+    ASSERT_TRUE(reaches(punt_->counters().rx, 3));
+    punt_->stop();
+    EXPECT_EQ(taken(0), ike);
 }
 
 TEST_F(PuntThreadTest, WhatLinuxRefusesIsCounted) {

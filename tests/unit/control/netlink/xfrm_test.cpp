@@ -10,6 +10,7 @@
 #include <linux/in.h>
 #include <linux/xfrm.h>
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -267,6 +268,30 @@ TEST(XfrmSocket, AnEmptyKernelIsDumpedAndKnowsNoSa) {
         EXPECT_NE(written.error().what.find("0x00001234"), std::string::npos);
         const auto told = requests->expire(nobody, false);
         EXPECT_FALSE(told);
+    });
+}
+
+// Tried ten times a second; said once, and when it is over.
+TEST(XfrmSocket, ADumpThatFailsAgainAndAgainIsNamedOnce) {
+    in_namespace([] {
+        Listener listener;
+        std::vector<std::string> lines;
+        auto mirror = XfrmMirror::open(listener, [&](std::string_view what) { lines.emplace_back(what); });
+        ASSERT_TRUE(mirror) << mirror.error().what;
+        rlimit normal{};
+        ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &normal), 0);
+        const rlimit none{0, normal.rlim_max};
+        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);  // no socket can be had
+        for (int i = 0; i < 3; ++i) {
+            EXPECT_FALSE((*mirror)->resync());
+        }
+        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &normal), 0);
+        EXPECT_EQ(lines.size(), 1u);
+        EXPECT_EQ((*mirror)->metrics().errors, 3u);
+        EXPECT_TRUE((*mirror)->resync());
+        EXPECT_TRUE((*mirror)->resync());
+        ASSERT_EQ(lines.size(), 2u);
+        EXPECT_NE(lines[1].find("again"), std::string::npos);
     });
 }
 

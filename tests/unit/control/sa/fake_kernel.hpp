@@ -7,7 +7,9 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +36,9 @@ public:
     std::map<netlink::SaId, FakeSa> sas;
     std::vector<std::pair<netlink::SaId, bool>> expired;  // as told: id, hard
     bool refuse_writes = false;
+    std::set<netlink::SaId> refuse_writes_of;
+    bool refuse_expires = false;
+    std::function<void()> on_question = [] {};
     unsigned writes = 0;
 
     FakeSa& add(std::uint32_t spi, bool outbound, std::uint8_t key, std::uint64_t add_time) {
@@ -72,6 +77,7 @@ public:
     }
 
     netlink::Answer<netlink::SaCheckpoint> read(const netlink::SaId& id) override {
+        on_question();
         const auto sa = sas.find(id);
         if (sa == sas.end()) {
             return std::unexpected(netlink::KernelRefusal{ESRCH, "no such SA"});
@@ -80,12 +86,13 @@ public:
     }
 
     netlink::Answer<void> write(const netlink::SaCheckpoint& checkpoint) override {
+        on_question();
         ++writes;
         const auto sa = sas.find(checkpoint.id);
         if (sa == sas.end()) {
             return std::unexpected(netlink::KernelRefusal{ESRCH, "no such SA"});
         }
-        if (refuse_writes) {
+        if (refuse_writes || refuse_writes_of.contains(checkpoint.id)) {
             return std::unexpected(netlink::KernelRefusal{EINVAL, "refused"});
         }
         netlink::SaReplay& kept = sa->second.replay;
@@ -104,6 +111,9 @@ public:
     netlink::Answer<void> expire(const netlink::SaId& id, bool hard) override {
         if (!sas.contains(id)) {
             return std::unexpected(netlink::KernelRefusal{ESRCH, "no such SA"});
+        }
+        if (refuse_expires) {
+            return std::unexpected(netlink::KernelRefusal{ENOBUFS, "refused"});
         }
         expired.emplace_back(id, hard);
         if (hard) {
