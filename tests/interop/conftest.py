@@ -12,6 +12,8 @@ pytest.register_assert_rewrite("harness", "far_end", "hosts", "packets", "peer",
 
 import harness  # noqa: E402
 
+SITE_OPTIONS = ("CONFIG", "ROUTES", "NEIGHBOURS", "SA_FILE_HEAD", "SA_FILES", "QUEUES", "MTU")
+
 
 def pytest_collection_modifyitems(items):
     for item in items:
@@ -28,10 +30,10 @@ def namespace():
 
 @pytest.fixture(scope="module")
 def site(request, namespace, tmp_path_factory):
-    """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS; and what its SA
-    files begin with, SA_FILE_HEAD, or are, SA_FILES."""
+    """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS; what its SA files
+    begin with, SA_FILE_HEAD, or are, SA_FILES; QUEUES and MTU of the ports."""
     folder = tmp_path_factory.mktemp(request.module.__name__)
-    options = {key.lower(): getattr(request.module, key) for key in ("CONFIG", "ROUTES", "NEIGHBOURS", "SA_FILE_HEAD", "SA_FILES") if hasattr(request.module, key)}
+    options = {key.lower(): getattr(request.module, key) for key in SITE_OPTIONS if hasattr(request.module, key)}
     made = harness.Site(namespace, folder, f"twi-{os.getpid()}", **options)
     try:
         yield made.start()

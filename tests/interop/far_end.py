@@ -44,7 +44,7 @@ class FarEnd:
         self._scapy_opens, self._scapy_seals = (self._scapy(spi, key) for spi, key in zip((self.spi_in, self.spi_out), keys)) \
             if self.scapy_has_it() else (None, None)
         self._keys = dict(zip(("outbound", "inbound"), zip((self.spi_in, self.spi_out), keys)))
-        peer.openers[self.spi_in] = self._open_again
+        peer.openers[self.spi_in] = self._look
 
     def scapy_has_it(self) -> bool:
         return self.suite.kind in ("gcm", "chacha") and self.suite.icv_len == 16 or self.suite.kind == "cbc" and not self.esn
@@ -101,8 +101,11 @@ class FarEnd:
             assert bytes(self._scapy_opens.decrypt(packet, esn=number >> 32)) == data
         return inner
 
-    def _open_again(self, packet: Packet) -> Packet:
-        """What has come is left as it is: for looking only."""
+    def look(self, frame: Packet) -> Packet:
+        """The inner packet, whatever its number."""
+        return self._look(peer.ip_of(frame))
+
+    def _look(self, packet: Packet) -> Packet:
         _, data, next_header = self._opens.open(self.esp_of(packet), self.opened >> 32 if self.esn else 0)
         return {4: IP, 41: IPv6}[next_header](data)
 

@@ -18,6 +18,7 @@ BUILD = Path(os.environ.get("TWINSPAN_BUILD", ROOT / "build" / "release"))
 TWINSPAND = BUILD / "bin" / "twinspand"
 TWINSPANCTL = BUILD / "bin" / "twinspanctl"
 READY_SECONDS = 30
+MTU, WIRE_ROOM = 1500, 100  # of ports; their wires carry tags as well
 
 PORTS = ("lan", "primary", "secondary")
 LAN_HOST, LAN_HOST6, LAN_MAC = "10.10.0.10", "fd10:10::10", "02:00:00:00:00:10"
@@ -126,7 +127,7 @@ class Namespace(Netns):
 
     def __init__(self, name: str):
         super().__init__(name)
-        self._batch([], [f"link add {port}0 netns {name} mtu 1600 type veth peer {port}1 netns {name} mtu 1600" for port in PORTS])
+        self._batch([], [f"link add {port}0 netns {name} type veth peer {port}1 netns {name}" for port in PORTS])
         # The kernel must not answer on the wires for the addresses of the TAPs: it neither speaks ARP and IPv6 there nor
         # takes a packet whose way back is another interface.
         settings = ["net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0",
@@ -138,6 +139,9 @@ class Namespace(Netns):
                 self.run("ethtool", "-K", f"{port}{end}", "tx", "off", "tso", "off", "gso", "off", "gro", "off")
         self.run("sysctl", "-qw", *settings)
         self.ip("link set lo up", *(f"link set {port}{end} arp off up" for port in PORTS for end in "01"))
+
+    def set_mtu(self, mtu: int) -> None:
+        self.ip(*(f"link set {port}{end} mtu {mtu + WIRE_ROOM}" for port in PORTS for end in "01"))
 
     def set_carrier(self, port: str, up: bool) -> None:
         self.ip(f"link set {port}1 {'up' if up else 'down'}")
@@ -216,9 +220,10 @@ class Daemon:
 
 class Site:
     def __init__(self, namespace: Namespace, folder: Path, name: str, config: str = CONFIG, routes=ROUTES, neighbours=NEIGHBOURS,
-                 sa_file_head: str = "", sa_files: dict[str, str] | None = None):
+                 sa_file_head: str = "", sa_files: dict[str, str] | None = None, queues: int = 1, mtu: int = MTU):
         self.namespace, self.folder, self._routes, self._neighbours = namespace, folder, routes, neighbours
-        self.config = write_config(folder, name, config, sa_file_head, sa_files)
+        self.config = write_config(folder, name, config, sa_file_head, sa_files, queues, mtu)
+        namespace.set_mtu(mtu)
         self.daemon = Daemon(namespace, self.config, name)
         self.lan, self.primary, self.secondary = (Wire(namespace.name, f"{port}1") for port in PORTS)
         self.wires = {"lan": self.lan, "primary": self.primary, "secondary": self.secondary}
@@ -284,9 +289,11 @@ def sa_files_of_peers(head: str = "") -> dict[str, str]:
             for tunnel, sas in KEYS.items()}
 
 
-def write_config(folder: Path, name: str, config: str = CONFIG, sa_file_head: str = "", sa_files: dict[str, str] | None = None) -> Path:
-    ports = "\n".join(f'  {port}: {{ device: "net_af_packet{number},iface={port}0,blocksz=4096,framesz=2048,framecnt=1024,qpairs=1" }}'
-                      for number, port in enumerate(PORTS))
+def write_config(folder: Path, name: str, config: str = CONFIG, sa_file_head: str = "", sa_files: dict[str, str] | None = None,
+                 queues: int = 1, mtu: int = MTU) -> Path:
+    devices = (f"net_af_packet{number},iface={port}0,blocksz=4096,framesz=2048,framecnt=1024,qpairs={queues}" if mtu <= MTU else
+               f"net_pcap{number},rx_iface_in={port}0,tx_iface={port}0" for number, port in enumerate(PORTS))
+    ports = "\n".join(f'  {port}: {{ device: "{device}", mtu: {mtu} }}' for port, device in zip(PORTS, devices))
     for tunnel, text in (sa_files or sa_files_of_peers(sa_file_head)).items():
         file = folder / f"{tunnel}.sa.yaml"
         file.touch(mode=0o600)
