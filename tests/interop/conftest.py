@@ -12,7 +12,7 @@ pytest.register_assert_rewrite("harness", "far_end", "hosts", "packets", "peer",
 
 import harness  # noqa: E402
 
-SITE_OPTIONS = ("CONFIG", "ROUTES", "NEIGHBOURS", "SA_FILE_HEAD", "SA_FILES", "QUEUES", "MTU")
+SITE_OPTIONS = ("CONFIG", "ROUTES", "NEIGHBOURS", "SA_FILE_HEAD", "SA_FILES", "QUEUES", "MTU", "PCAP")
 
 
 def pytest_collection_modifyitems(items):
@@ -31,7 +31,8 @@ def namespace():
 @pytest.fixture(scope="module")
 def site(request, namespace, tmp_path_factory):
     """A module may name another configuration, and what Linux is told after the start: CONFIG, ROUTES, NEIGHBOURS; what its SA files
-    begin with, SA_FILE_HEAD, or are, SA_FILES; QUEUES and MTU of the ports."""
+    begin with, SA_FILE_HEAD, or are, SA_FILES; QUEUES and MTU of the ports, and whether
+    they are libpcap's, PCAP."""
     folder = tmp_path_factory.mktemp(request.module.__name__)
     options = {key.lower(): getattr(request.module, key) for key in SITE_OPTIONS if hasattr(request.module, key)}
     made = harness.Site(namespace, folder, f"twi-{os.getpid()}", **options)

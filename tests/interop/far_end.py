@@ -20,6 +20,14 @@ _SCAPY_MAC = {"sha1": "HMAC-SHA1-96", "sha256": "SHA2-256-128", "sha384": "SHA2-
 _PROTOCOL = {IP: 4, IPv6: 41}
 
 
+def sa_line(way: str, spi: int, suite: Suite, key: bytes, more: str = "") -> str:
+    """A line of an SA file. `key`: all of it, the integrity key at its end."""
+    at = suite.key_len + suite.salt_len
+    parts = [f"spi: {spi:#x}", f"suite: {suite.name}", f"key: {key[:at].hex()}", *([f"integrity-key: {key[at:].hex()}"] if suite.auth_len else []),
+             *([f"icv: {suite.icv_len}"] if suite.kind == "gcm" and suite.icv_len != 16 else []), *([more] if more else [])]
+    return f"{way}: {{ {', '.join(parts)} }}\n"
+
+
 @dataclass
 class FarEnd:
     number: int  # 1 to 255, of the module's tunnels; 10.20.NUMBER.0/24 and fd10:20::NUMBER:0/112 are behind it
@@ -59,14 +67,8 @@ class FarEnd:
 
     def sa_file(self) -> str:
         lines = [f"udp-encapsulation: {NAT_T}"] * self.udp + ["extended-sequence-numbers: true"] * self.esn
-        for way, (spi, key) in self._keys.items():
-            at = self.suite.key_len + self.suite.salt_len
-            parts = [f"spi: {spi:#x}", f"suite: {self.suite.name}", f"key: {key[:at].hex()}"]
-            parts += [f"integrity-key: {key[at:].hex()}"] * bool(self.suite.auth_len)
-            parts += [f"icv: {self.suite.icv_len}"] * (self.suite.kind == "gcm" and self.suite.icv_len != 16)
-            parts += [f"replay-window: {self.window}"] * (way == "inbound" and self.window is not None)
-            lines.append(f"{way}: {{ {', '.join(parts)} }}")
-        return "\n".join(lines) + "\n"
+        windows = {"inbound": f"replay-window: {self.window}"} if self.window is not None else {}
+        return "\n".join(lines) + "\n" * bool(lines) + "".join(sa_line(way, spi, self.suite, key, windows.get(way, "")) for way, (spi, key) in self._keys.items())
 
     def outward(self, version: int, **fields) -> Packet:
         """From the LAN to a host behind it."""

@@ -220,9 +220,10 @@ class Daemon:
 
 class Site:
     def __init__(self, namespace: Namespace, folder: Path, name: str, config: str = CONFIG, routes=ROUTES, neighbours=NEIGHBOURS,
-                 sa_file_head: str = "", sa_files: dict[str, str] | None = None, queues: int = 1, mtu: int = MTU):
+                 sa_file_head: str = "", sa_files: dict[str, str] | None = None, queues: int = 1, mtu: int = MTU,
+                 pcap: bool = False):
         self.namespace, self.folder, self._routes, self._neighbours = namespace, folder, routes, neighbours
-        self.config = write_config(folder, name, config, sa_file_head, sa_files, queues, mtu)
+        self.config = write_config(folder, name, config, sa_file_head, sa_files, queues, mtu, pcap)
         namespace.set_mtu(mtu)
         self.daemon = Daemon(namespace, self.config, name)
         self.lan, self.primary, self.secondary = (Wire(namespace.name, f"{port}1") for port in PORTS)
@@ -290,9 +291,10 @@ def sa_files_of_peers(head: str = "") -> dict[str, str]:
 
 
 def write_config(folder: Path, name: str, config: str = CONFIG, sa_file_head: str = "", sa_files: dict[str, str] | None = None,
-                 queues: int = 1, mtu: int = MTU) -> Path:
-    devices = (f"net_af_packet{number},iface={port}0,blocksz=4096,framesz=2048,framecnt=1024,qpairs={queues}" if mtu <= MTU else
-               f"net_pcap{number},rx_iface_in={port}0,tx_iface={port}0" for number, port in enumerate(PORTS))
+                 queues: int = 1, mtu: int = MTU, pcap: bool = False) -> Path:
+    """With `pcap`, ports of libpcap: they take more than 1500 bytes, and see fragments as they are."""
+    devices = (f"net_pcap{number},rx_iface_in={port}0,tx_iface={port}0" if pcap else
+               f"net_af_packet{number},iface={port}0,blocksz=4096,framesz=2048,framecnt=1024,qpairs={queues}" for number, port in enumerate(PORTS))
     ports = "\n".join(f'  {port}: {{ device: "{device}", mtu: {mtu} }}' for port, device in zip(PORTS, devices))
     for tunnel, text in (sa_files or sa_files_of_peers(sa_file_head)).items():
         file = folder / f"{tunnel}.sa.yaml"

@@ -3,6 +3,7 @@
 import os
 import re
 import subprocess
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness import Netns, end_with_the_tests, eventually
@@ -38,10 +39,9 @@ swanctl {{
     load = openssl
 }}
 """
-# No DPD and nothing that expires: the keys stay for as long as the tests run.
+# Nothing expires: the keys stay for as long as the tests run.
 CONNECTION = """\
-connections {{
-    link {{
+    {name} {{
         version = 2
         local_addrs = {ours}
         remote_addrs = {theirs}
@@ -61,12 +61,13 @@ connections {{
 {children}
         }}
     }}
-}}
-secrets {{
-    ike {{
+"""
+SECRETS = """\
+secrets {
+    ike {
         secret = for-a-test-in-a-namespace
-    }}
-}}
+    }
+}
 """
 CHILD = """\
             {name} {{
@@ -88,6 +89,19 @@ def why_not() -> str | None:
     return None
 
 
+@dataclass
+class Child:
+    """A CHILD_SA of a connection: the prefixes at both ends, and the ESP proposal."""
+    name: str
+    connection: str
+    local: str
+    remote: str
+    proposal: str
+
+    def mirrored(self) -> "Child":
+        return replace(self, local=self.remote, remote=self.local)
+
+
 class Charon:
     def __init__(self, namespace: Netns, folder: Path, with_keys: bool):
         """`folder` keeps the keys when `with_keys` has them logged: for the owner alone, and removed by whoever made it."""
@@ -97,9 +111,12 @@ class Charon:
         self._environment = dict(os.environ, STRONGSWAN_CONF=str(folder / "strongswan.conf"), SWANCTL_DIR=str(folder))
         self._process: subprocess.Popen | None = None
 
-    def start(self, connection: dict, children: dict[str, dict]) -> None:
-        lines = "".join(CHILD.format(name=name, **child) for name, child in children.items())
-        (self._folder / "swanctl.conf").write_text(CONNECTION.format(children=lines, **connection))
+    def start(self, our_id: str, their_id: str, connections: dict[str, tuple[str, str]], children: list[Child]) -> None:
+        """`connections`: name -> our address and theirs."""
+        blocks = (CONNECTION.format(name=name, ours=ours, theirs=theirs, our_id=our_id, their_id=their_id,
+                                    children="".join(CHILD.format(**vars(child)) for child in children if child.connection == name))
+                  for name, (ours, theirs) in connections.items())
+        (self._folder / "swanctl.conf").write_text("connections {\n" + "".join(blocks) + "}\n" + SECRETS)
         with (self._folder / "charon.out").open("ab") as out:
             self._process = subprocess.Popen(["ip", "netns", "exec", self._namespace.name, CHARON], env=self._environment, stdin=subprocess.DEVNULL,
                                              stdout=out, stderr=out, preexec_fn=end_with_the_tests)
@@ -117,7 +134,7 @@ class Charon:
         return (self._folder / "charon.log").read_text()
 
     def initiate(self, child: str) -> dict:
-        """The SPIs and keys of the CHILD_SA that this side has begun, as {"outbound": (SPI, key in hex digits), ...}: AEAD's
+        """The SPIs and keys of the CHILD_SA that this side has begun, as {"outbound": (SPI, key), ...}: AEAD's
         with its salt, else the cipher's and the integrity key behind it (RFC 7296 section 2.17)."""
         before = len(self.log())
         self.swanctl("--initiate", "--child", child, "--timeout", "10")
@@ -138,12 +155,12 @@ class Charon:
             self._process.wait()
 
 
-def _key(said: str, kind: str, side: str) -> str:
-    """Hex digits of a key that charon wrote as a dump: `encryption initiator key => 36 bytes @ 0x7f..`, and lines of bytes."""
+def _key(said: str, kind: str, side: str) -> bytes:
+    """A key that charon wrote as a dump: `encryption initiator key => 36 bytes @ 0x7f..`, and lines of bytes."""
     found = re.search(rf"{kind} {side} key => (\d+) bytes.*\n((?:.*?\[CHD\]\s+\d+: .*\n)+)", said)
     if found is None:
-        return ""
+        return b""
     size, key = int(found[1]), ""
     for line in found[2].splitlines():
         key += "".join(re.findall(r"\b[0-9A-F]{2}\b", re.sub(r"^.*?\d+: ", "", line)[:48]))
-    return key.lower()[:2 * size]
+    return bytes.fromhex(key)[:size]

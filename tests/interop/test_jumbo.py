@@ -6,7 +6,7 @@ from far_end import FarEnd, config_of, routes_of, sa_files_of
 from packets import *
 from scapy.layers.inet6 import ICMPv6PacketTooBig
 
-MTU = 9000
+MTU, PCAP = 9000, True
 # Outer 9000 less IP 20, ESP 8, IV, ICV and the trailer, in whole words or blocks.
 FAR = {"gcm": FarEnd(1, Suite("aes-256-gcm"), options="mtu: 9000")}
 CONFIG, SA_FILES, ROUTES = (of(list(FAR.values())) for of in (config_of, sa_files_of, routes_of))
