@@ -108,26 +108,4 @@ inline void write_esn_aad(std::uint8_t* aad, std::uint32_t spi_be, std::uint64_t
     write_nonce(aad, spi_be, __builtin_bswap64(seq));
 }
 
-// Padding 1, 2, 3, ... and pad length, by pad length, as they lie in memory (RFC 4303 section 2.4).
-inline constexpr std::array<std::uint32_t, 4> kShortTrailer{0x00, 0x01'01, 0x02'02'01, 0x03'03'02'01};
-
-// For an alignment of 4: writes padding, pad length and next header behind the payload and returns their length.
-// Stores eight bytes whatever the length, which the room behind the payload makes safe.
-inline std::size_t write_trailer(std::uint8_t* payload_end, std::size_t padding, std::uint8_t next_header) noexcept {
-    const std::uint64_t trailer = kShortTrailer[padding] | std::uint64_t{next_header} << (8 * (padding + 1));
-    std::memcpy(payload_end, &trailer, sizeof trailer);
-    return padding + kEspTrailerMinLen;
-}
-
-// Whether `padding` bytes that end at `pad_end` are 1, 2, 3, ... (RFC 4303 section 2.4).
-inline bool padding_is_valid(const std::uint8_t* pad_end, std::size_t padding) noexcept {
-    const std::uint8_t* pad = pad_end - padding;
-    for (std::size_t i = 0; i < padding; ++i) {
-        if (pad[i] != static_cast<std::uint8_t>(i + 1)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 }  // namespace twinspan

@@ -1,35 +1,11 @@
 #include "crypto/key.hpp"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <bit>
 #include <cstring>
-#include <new>
 #include <utility>
 
 namespace twinspan {
 namespace {
-
-// Whole pages from the kernel. mlock and madvise do not nest, so secrets share no page with anything else.
-class LockedPages final : public std::pmr::memory_resource {
-    void* do_allocate(std::size_t bytes, std::size_t) override {
-        void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-        if (pages == MAP_FAILED) {
-            throw std::bad_alloc();
-        }
-        (void)mlock(pages, bytes);
-        (void)madvise(pages, bytes, MADV_DONTDUMP);
-        return pages;
-    }
-    void do_deallocate(void* pages, std::size_t bytes, std::size_t) override { munmap(pages, bytes); }
-    bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
-};
-
-std::size_t block_size(std::size_t size) noexcept {
-    // A power of two: pool blocks of odd sizes are not aligned to a cache line.
-    return std::bit_ceil(std::max(size, SecretBytes::kAlignment));
-}
 
 int hex_digit(char c) noexcept {
     if (c >= '0' && c <= '9')
@@ -43,17 +19,9 @@ int hex_digit(char c) noexcept {
 
 }  // namespace
 
-std::pmr::memory_resource& secret_memory() noexcept {
-    // Never destroyed: keys with static lifetime may outlive any static made here.
-    static auto& pages = *new LockedPages;
-    static auto& pool = *new std::pmr::synchronized_pool_resource(
-        {.max_blocks_per_chunk = 64, .largest_required_pool_block = 4096}, &pages);
-    return pool;
-}
-
 SecretBytes::SecretBytes(std::size_t size, std::pmr::memory_resource& memory) : size_(size), memory_(&memory) {
     if (size != 0) {
-        data_ = static_cast<std::uint8_t*>(memory.allocate(block_size(size), kAlignment));
+        data_ = static_cast<std::uint8_t*>(memory.allocate(size, kAlignment));
         std::memset(data_, 0, size);
     }
 }
@@ -99,7 +67,7 @@ SecretBytes& SecretBytes::operator=(SecretBytes&& other) noexcept {
 void SecretBytes::wipe_and_release() noexcept {
     if (data_ != nullptr) {
         explicit_bzero(data_, size_);
-        memory_->deallocate(data_, block_size(size_), kAlignment);
+        memory_->deallocate(data_, size_, kAlignment);
         data_ = nullptr;
         size_ = 0;
     }

@@ -1,6 +1,8 @@
 // Secret bytes: kept out of swap and core dumps, wiped when let go, and impossible to copy or print.
 #pragma once
 
+#include "crypto/secret_arena.hpp"
+
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -11,15 +13,10 @@
 
 namespace twinspan {
 
-// Where secrets live: pages that are locked and left out of core dumps as far as the limits of the
-// process allow (a refused mlock is not an error: the data plane must run where RLIMIT_MEMLOCK is low).
-// Thread: any; control allocates, workers only read what was allocated.
-std::pmr::memory_resource& secret_memory() noexcept;
-
 // Move-only bytes. Alignment is a cache line, which is what a key schedule needs.
 class SecretBytes {
 public:
-    static constexpr std::size_t kAlignment = 64;
+    static constexpr std::size_t kAlignment = SecretArena::kLine;
 
     SecretBytes() noexcept = default;
     // Zeroed bytes. Throws std::bad_alloc.

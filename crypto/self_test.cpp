@@ -1,89 +1,83 @@
 #include "crypto/self_test.hpp"
 
-#include "crypto/sa.hpp"
+#include "crypto/burst.hpp"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
-#include <string_view>
 
 namespace twinspan {
 namespace {
 
 constexpr std::uint32_t kSpi = 0x1001;
-constexpr std::size_t kPayloadLen = 21;  // 45 46 47 ..; needs one byte of padding
-constexpr EspLayout kLayout = layout_of(Suite::aes_256_gcm);
-constexpr std::size_t kOffset = payload_offset(kLayout);
-constexpr std::size_t kEspLen = sealed_len(kLayout, kPayloadLen);
+constexpr std::size_t kPayloadLen = 21;  // 45 46 47 ..; needs padding at every alignment
+constexpr std::size_t kMostLen = 96;
+static_assert(kEspMaxPayloadOffset + kPayloadLen + kEspMaxRoom <= kMostLen);
 
-// Computed with OpenSSL 3.0: key 00 01 02 .., salt a0a1a2a3, IV = sequence number, next header 4.
-struct KnownAnswer {
-    Suite suite;
-    SequenceWidth width;
-    std::uint64_t seq;
-    std::string_view esp_hex;
-};
+// Key, salt or integrity key 00 01 02 .., IV = sequence number (not that of CBC), next header 4.
 constexpr KnownAnswer kKnownAnswers[] = {
-    {Suite::aes_128_gcm, SequenceWidth::bits32, 0x01020304,
-     "00001001010203040000000001020304192d43fac41ef0d2347c88c1f2c93cc0d0a5d35b4452e209d002c91c52045d03802d91a017e1114"
-     "9"},
-    {Suite::aes_128_gcm, SequenceWidth::bits64, 0x0000000201020304,
-     "00001001010203040000000201020304616c4110eaf2605cc6aa4347758ea264c1b7de0951955adb43d22857dd87f970abaffb1f4a3b41a"
-     "9"},
-    {Suite::aes_192_gcm, SequenceWidth::bits32, 0x01020304,
-     "00001001010203040000000001020304134456ad7be786ec6fcac5cf332f8a10043094cd9a1513d6dcd873eff179d045bae9ed76ce27608"
-     "9"},
-    {Suite::aes_192_gcm, SequenceWidth::bits64, 0x0000000201020304,
-     "00001001010203040000000201020304e6f517a65f3bdb3f9efefe908d3f22d967f8cc660f43235e65952e58bb2791f27c4e967250b549f"
-     "8"},
-    {Suite::aes_256_gcm, SequenceWidth::bits32, 0x01020304,
-     "00001001010203040000000001020304ba8dcd085ba4d489f1d93fa23b7188ec8e1a57dca49da15296cd2cedab638e953e433a44dc2a0c3"
-     "a"},
-    {Suite::aes_256_gcm, SequenceWidth::bits64, 0x0000000201020304,
-     "000010010102030400000002010203041da5d36aa257b88caea1dc074220709f761e420b2591f91f39557f06548d31d5f6832fe0341fdd7"
-     "f"},
+#include "crypto/known_answers.inc"
 };
+
+using Packet = std::array<std::uint8_t, kMostLen>;
+
+Opened open(Engine& engine, InboundSa& in, std::uint64_t seq, Packet& packet, std::size_t len) {
+    OpenJob job{&in, packet.data(), seq, static_cast<std::uint32_t>(len), {}};
+    open_burst(engine, {&job, 1});
+    return job.opened;
+}
+
+bool holds_the_payload(const Opened& opened, const std::uint8_t* payload) {
+    std::array<std::uint8_t, kPayloadLen> plain;
+    std::iota(plain.begin(), plain.end(), std::uint8_t{0x45});
+    return opened.status == OpenStatus::ok && opened.payload_len == kPayloadLen &&
+           opened.next_header == kNextHeaderIpv4 && std::equal(plain.begin(), plain.end(), payload);
+}
 
 std::string run(Engine& engine, const KnownAnswer& known) {
     SaConfig config{
         .spi = kSpi, .suite = known.suite, .keymat = SecretBytes{keymat_len(known.suite)}, .width = known.width};
-    std::uint8_t* salt = config.keymat.data() + key_len(known.suite);
-    std::iota(config.keymat.data(), salt, std::uint8_t{0});
-    std::iota(salt, salt + kSaltLen, std::uint8_t{0xa0});
+    std::iota(config.keymat.data(), config.keymat.data() + config.keymat.size(), std::uint8_t{0});
     auto out = OutboundSa::create(engine, config);
     auto in = InboundSa::create(engine, config, ReplayWindow::kMinBits);
-    auto expected = SecretBytes::from_hex(known.esp_hex);
-    if (!out || !in || !expected) {
+    auto answer = SecretBytes::from_hex(known.esp_hex);
+    if (!out || !in || !answer || answer->size() != (*out)->sealed_len(kPayloadLen)) {
         return "cannot make an SA";
     }
-    std::array<std::uint8_t, kOffset + kPayloadLen + kEspMaxRoom> packet{};
-    const auto payload = packet.begin() + kOffset;
-    std::iota(payload, payload + kPayloadLen, std::uint8_t{0x45});
-    const auto plain = packet;
-
-    const std::size_t len = (*out)->seal_in_place(engine, known.seq, packet.data(), kPayloadLen, kNextHeaderIpv4);
-    if (len != kEspLen || !std::equal(packet.begin(), packet.begin() + kEspLen, expected->data())) {
-        return "sealed to the wrong bytes";
-    }
-    auto changed = packet;
-    changed[kEspLen - 1] ^= 1;
-    if ((*in)->open_in_place(engine, known.seq, changed.data(), len).status != OpenStatus::auth_failed) {
+    const std::size_t len = answer->size();
+    const std::size_t offset = payload_offset((*out)->layout());
+    Packet packet{};
+    std::ranges::copy(answer->span(), packet.begin());
+    Packet changed = packet;
+    changed[len - 1] ^= 1;
+    if (open(engine, **in, known.seq, changed, len).status != OpenStatus::auth_failed) {
         return "accepted a changed packet";
     }
-    const Opened opened = (*in)->open_in_place(engine, known.seq, packet.data(), len);
-    if (opened.status != OpenStatus::ok || opened.payload_len != kPayloadLen || opened.next_header != kNextHeaderIpv4 ||
-        !std::equal(payload, payload + kPayloadLen, plain.begin() + kOffset)) {
+    if (!holds_the_payload(open(engine, **in, known.seq, packet, len), packet.data() + offset)) {
         return "opened to the wrong bytes";
+    }
+    // The payload that was found is sealed again. The IV of CBC is random: what comes out is judged by opening it,
+    // which has just been found right.
+    const SealJob job{out->get(), packet.data(), known.seq, kPayloadLen, kNextHeaderIpv4};
+    seal_burst(engine, {&job, 1});
+    const bool repeats = info(known.suite).kind != SuiteKind::cbc_hmac;
+    if (repeats ? !std::equal(answer->span().begin(), answer->span().end(), packet.begin())
+                : !holds_the_payload(open(engine, **in, known.seq, packet, len), packet.data() + offset)) {
+        return "sealed to the wrong bytes";
     }
     return {};
 }
 
 }  // namespace
 
-std::expected<void, std::string> self_test(Engine& engine) {
-    for (const KnownAnswer& known : kKnownAnswers) {
+std::expected<void, std::string> self_test(Engine& engine) { return self_test(engine, kKnownAnswers); }
+
+std::expected<void, std::string> self_test(Engine& engine, std::span<const KnownAnswer> known_answers) {
+    for (const KnownAnswer& known : known_answers) {
         if (const std::string error = run(engine, known); !error.empty()) {
-            return std::unexpected("self-test of " + std::string(name(known.suite)) + " on " +
-                                   std::string(engine.architecture()) + ": " + error);
+            return std::unexpected("self-test of " + std::string(name(known.suite)) +
+                                   (known.width == SequenceWidth::bits64 ? " with extended sequence numbers" : "") +
+                                   " on " + std::string(engine.architecture()) + ": " + error);
         }
     }
     return {};

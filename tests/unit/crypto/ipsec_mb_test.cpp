@@ -67,6 +67,15 @@ TEST_P(EngineTest, PassesTheSelfTest) {
     EXPECT_TRUE(result) << result.error();
 }
 
+TEST_P(EngineTest, AFailingSelfTestNamesTheSuite) {
+    const std::string zeros(2 * sealed_len(kLayout, 21), '0');
+    const KnownAnswer answer{Suite::aes_192_gcm, SequenceWidth::bits64, 0x2'0102'0304, zeros};
+    const auto result = self_test(*engine, {&answer, 1});
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error(), "self-test of aes-192-gcm with extended sequence numbers on " +
+                                  std::string(engine->architecture()) + ": opened to the wrong bytes");
+}
+
 TEST_P(EngineTest, HashesTheShaVectorOfFips180) {
     const Bytes abc{'a', 'b', 'c'};
     const auto digest = engine->sha256(abc);

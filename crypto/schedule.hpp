@@ -1,0 +1,30 @@
+// The library's own types, for the few files that call it: the expanded key of each kind, and the scratch of an engine.
+#pragma once
+
+#include "crypto/burst.hpp"
+
+#include <intel-ipsec-mb.h>
+
+#include <cstdint>
+
+namespace twinspan {
+
+struct CbcHmacSchedule {
+    alignas(16) std::uint8_t aes[15 * 16];  // of the one direction that the SA has
+    alignas(16) std::uint8_t inner[64];  // the hash's state behind key xor ipad (RFC 2104 section 4)
+    alignas(16) std::uint8_t outer[64];
+};
+
+// Of one burst of CBC packets. Worker: writes.
+struct EngineScratch {
+    IMB_JOB jobs[kMostJobs];
+    alignas(64) std::uint8_t ivs[kMostJobs][16];
+    std::uint8_t received[kMostJobs][32];
+    std::uint8_t computed[kMostJobs][64];
+    std::uint8_t tag[16];
+    gcm_key_data iv_key;
+};
+
+inline EngineScratch& scratch(Engine& engine) noexcept { return *reinterpret_cast<EngineScratch*>(engine.scratch()); }
+
+}  // namespace twinspan
