@@ -20,6 +20,9 @@
 namespace twinspan {
 namespace {
 
+// Room for what all others receive while the owner sleeps at its longest (200 us at 20 million packets a second).
+constexpr unsigned kOwnerRing = 4096;
+
 struct WorkerThread {
     std::unique_ptr<Engine> crypto;
     std::unique_ptr<WorkerCounters> counters = std::make_unique<WorkerCounters>();
@@ -37,11 +40,17 @@ Error mtu_error(const std::string& what, std::uint16_t mtu, std::uint16_t most) 
 // Declared in the order of need: what comes later uses what comes before, and ends first.
 struct Dataplane::Impl {
     Impl(const DataplaneOptions& o, Eal e) : options(o), eal(std::move(e)) {}
-    ~Impl() { stop(); }
+    ~Impl() {
+        stop();
+        for (const PacketRing& ring : owners) {
+            drain(*ring);
+        }
+    }
 
     Result<void> make_tables();
     Result<void> make_workers();
     void deal_queues(std::vector<WorkerSetup>& setups) const;
+    std::vector<rte_ring*> owner_rings() const;
     void stop();
 
     DataplaneOptions options;
@@ -52,6 +61,7 @@ struct Dataplane::Impl {
     std::unique_ptr<Fib6> fib6;
     std::unique_ptr<NatTable> nat;
     std::unique_ptr<PuntThread> punt;
+    std::vector<PacketRing> owners;  // by worker: packets for the tunnels that it alone encrypts; none for a single one
     std::vector<Port> ports;
     std::vector<WorkerThread> workers;
     std::atomic<bool> stopping{false};  // control: writes, worker: reads
@@ -96,6 +106,13 @@ Result<void> Dataplane::Impl::make_workers() {
         }
         workers.emplace_back().crypto = std::make_unique<Engine>(std::move(*engine));
     }
+    for (std::uint16_t w = 0; options.workers > 1 && w < options.workers; ++w) {
+        auto ring = make_shared_ring("owner-" + std::to_string(w), kOwnerRing);
+        if (!ring) {
+            return std::unexpected(ring.error());
+        }
+        owners.push_back(std::move(*ring));
+    }
     return {};
 }
 
@@ -109,6 +126,14 @@ void Dataplane::Impl::deal_queues(std::vector<WorkerSetup>& setups) const {
             setup.tx.push_back(port.tx_queue(setup.index));
         }
     }
+}
+
+std::vector<rte_ring*> Dataplane::Impl::owner_rings() const {
+    std::vector<rte_ring*> rings;
+    for (const PacketRing& ring : owners) {
+        rings.push_back(ring.get());
+    }
+    return rings;
 }
 
 void Dataplane::Impl::stop() {
@@ -197,6 +222,7 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
         setups[w] = {.index = w,
                      .punt = impl.punt->punt_ring(w),
                      .inject = impl.punt->inject_ring(w),
+                     .owners = impl.owner_rings(),
                      .snapshots = impl.snapshots.get(),
                      .counters = impl.workers[w].counters.get(),
                      .crypto = impl.workers[w].crypto.get(),

@@ -109,7 +109,7 @@ public:
     SteeringCounters steered(std::uint16_t port) const;
 
     // Workers first, the punt thread last. Any thread may read.
-    // Workers: rx + injected + generated = tx + punted + drops.
+    // Workers: rx + injected + generated + taken = tx + punted + handed + drops.
     // Punt thread: `rx` counts packets read from Linux, `injected` those taken from the workers, `punted` those
     // written to Linux, `tx` those handed to the workers; the same equation holds.
     std::vector<const WorkerCounters*> counters() const;

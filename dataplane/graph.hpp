@@ -2,14 +2,12 @@
 //
 //   wire ► parse ► route ┬ forward ─► pick member ► hop limit ┬ leg ────────────────────────────┬► L2 rewrite ► tx
 //                        │                                    ├ leg with a pool ► NAT out ──────┤
-//                        │                                    ├ tunnel ► clamp MSS ► ESP out ───┘
-//                        │                                    └ neighbour unknown ► glean ► Linux
-//                        ├ to a pool ─► NAT in ─► route ► forward
-//                        ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward
-//                        │        └ else ► UDP decap ┬ ESP ─► ESP in ► as above
-//                        │                           └ else ► punt ► Linux
-//                        ├ to a connected subnet, neighbour unknown ► glean
-//                        └ no route, blackhole ► drop
+//                        │                                    ├ tunnel ► clamp MSS ► ESP out ───┘  (by its owner, if it
+//                        has one) │                                    └ neighbour unknown ► glean ► Linux ├ to a pool
+//                        ─► NAT in ─► route ► forward ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ►
+//                        forward │        └ else ► UDP decap ┬ ESP ─► ESP in ► as above │                           └
+//                        else ► punt ► Linux ├ to a connected subnet, neighbour unknown ► glean └ no route, blackhole ►
+//                        drop
 #pragma once
 
 #include "dataplane/config/snapshot.hpp"
@@ -17,6 +15,7 @@
 #include "dataplane/stages/clamp_mss.hpp"
 #include "dataplane/stages/esp_in.hpp"
 #include "dataplane/stages/esp_out.hpp"
+#include "dataplane/stages/hand_over.hpp"
 #include "dataplane/stages/hop_limit.hpp"
 #include "dataplane/stages/inject.hpp"
 #include "dataplane/stages/l2_rewrite.hpp"
@@ -59,7 +58,8 @@ struct FromTapOrTun {
     }
 };
 
-using IntoTunnel = Pipeline<ClampMss, EspOut, L2Rewrite>;
+using Sealed = Pipeline<ClampMss, EspOut, L2Rewrite>;
+using IntoTunnel = Pipeline<HandOver, Sealed>;
 using Forward =
     Pipeline<PickMember, HopLimit, Split<ByEgress, L2Rewrite, Pipeline<NatOut, L2Rewrite>, IntoTunnel, Glean>>;
 
@@ -87,11 +87,14 @@ public:
     void from_linux(Context& ctx, Batch& batch) noexcept { linux_.process(ctx, batch); }
     // What icmp_error made: parsed, data at the IP header.
     void from_self(Context& ctx, Batch& batch) noexcept { self_.process(ctx, batch); }
+    // What another worker's HandOver left for this one.
+    void from_worker(Context& ctx, Batch& batch) noexcept { worker_.process(ctx, batch); }
 
 private:
     graph::FromWire wire_;
     graph::FromLinux linux_;
     graph::FromSelf self_;
+    graph::Sealed worker_;
 };
 
 }  // namespace twinspan

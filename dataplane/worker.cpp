@@ -5,6 +5,7 @@
 
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
+#include <rte_prefetch.h>
 #include <rte_ring.h>
 
 #include <algorithm>
@@ -91,6 +92,25 @@ std::uint16_t WorkerCore::take_injected(Batch& batch) noexcept {
     return n;
 }
 
+// The giver may have had an older or a newer snapshot. A tunnel's index means the same in all of them; what else the
+// packet needs, its SA and its way out, is looked up in ours.
+std::uint16_t WorkerCore::take_handed(Batch& batch) noexcept {
+    const auto n = static_cast<std::uint16_t>(rte_ring_sc_dequeue_burst(
+        setup_.owners[setup_.index], reinterpret_cast<void**>(batch.data()), kBurst, nullptr));
+    batch.resize(n);
+    if (n != 0) {
+        context_.counters->taken.add(n);
+        for (const rte_mbuf* m : batch) {
+            rte_prefetch0(&meta(*m));
+        }
+        const std::size_t tunnels = context_.config->tunnels.size();
+        batch.for_each(context_, [tunnels](const rte_mbuf& m) noexcept {
+            return meta(m).tunnel < tunnels ? Verdict::keep() : Verdict{Drop::tunnel_down};
+        });
+    }
+    return n;
+}
+
 void WorkerCore::take_generated(Batch& batch) noexcept {
     batch.clear();
     for (rte_mbuf* m : context_.generated) {
@@ -108,6 +128,9 @@ void WorkerCore::flush() noexcept {
     }
     if (!context_.punted.empty()) {
         punt();
+    }
+    if (!context_.handed.empty()) {
+        hand_over();
     }
     if (!context_.generated.empty()) [[unlikely]] {
         // An error about an error: none is sent (RFC 1122 section 3.2.2).
@@ -153,6 +176,36 @@ void WorkerCore::punt() noexcept {
     }
     context_.counters->punted.add(taken);
     list.clear();
+}
+
+// All of one owner's packets at once: its ring is shared with the other workers.
+void WorkerCore::hand_over() noexcept {
+    auto& list = context_.handed;
+    const auto owner_of = [this](const rte_mbuf* m) noexcept {
+        return context_.config->tunnels[meta(*m).tunnel].owner;
+    };
+    while (!list.empty()) {
+        const std::uint16_t owner = owner_of(list[0]);
+        PacketList<kBurst> theirs;
+        std::uint16_t rest = 0;
+        for (rte_mbuf* m : list) {
+            if (owner_of(m) == owner) {
+                theirs.push(m);
+            } else {
+                list.data()[rest++] = m;
+            }
+        }
+        list.resize(rest);
+        const unsigned taken =
+            owner < setup_.owners.size()
+                ? rte_ring_mp_enqueue_burst(setup_.owners[owner], reinterpret_cast<void**>(theirs.data()),
+                                            theirs.size(), nullptr)
+                : 0;
+        context_.counters->handed.add(taken);
+        for (std::uint16_t i = static_cast<std::uint16_t>(taken); i < theirs.size(); ++i) {
+            context_.drop(theirs[i], Drop::owner_behind);
+        }
+    }
 }
 
 void WorkerCore::end_loop(bool busy) noexcept {

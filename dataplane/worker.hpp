@@ -23,10 +23,11 @@ struct WorkerSetup {
     std::vector<TxQueue> tx{};        // by port index: every port that a snapshot may name
     rte_ring* punt = nullptr;        // to the punt thread; null: what is punted is dropped as punt_ring_full
     rte_ring* inject = nullptr;      // from the punt thread; null: none
+    std::vector<rte_ring*> owners{};  // by worker: to the one that owns a tunnel, this one's among them; empty: alone
     SnapshotSlot* snapshots = nullptr;
     WorkerCounters* counters = nullptr;
     Engine* crypto = nullptr;
-    NatTable* nat = nullptr;         // null: no NAT and nothing to age
+    NatTable* nat = nullptr;  // null: no NAT and nothing to age
     std::uint32_t nat_ageing_steps = 256;  // each millisecond
     bool sleep_when_idle = false;
     std::uint32_t icmp_errors_per_second = 1'000;  // RFC 1812 section 4.3.2.8: the rate of ICMP errors is limited
@@ -55,6 +56,7 @@ public:
     void begin_loop() noexcept;
     std::uint16_t receive(const RxQueue& queue, Batch& batch) noexcept;  // counted
     std::uint16_t take_injected(Batch& batch) noexcept;
+    std::uint16_t take_handed(Batch& batch) noexcept;
     void take_generated(Batch& batch) noexcept;
     void flush() noexcept;  // empties the context's lists
     void end_loop(bool busy) noexcept;
@@ -63,10 +65,12 @@ public:
 
     Context& context() noexcept { return context_; }
     const std::vector<RxQueue>& rx() const noexcept { return setup_.rx; }
+    std::size_t workers() const noexcept { return setup_.owners.size(); }
 
 private:
     void transmit(std::uint16_t port) noexcept;
     void punt() noexcept;
+    void hand_over() noexcept;
     void keep_house() noexcept;
 
     WorkerSetup setup_;
@@ -81,9 +85,10 @@ private:
 
 template <class G>
 concept PacketGraph = requires(G& graph, Context& ctx, Batch& batch) {
-    { graph.from_wire(ctx, batch) } noexcept -> std::same_as<void>;   // raw frames, m->port says where from
+    { graph.from_wire(ctx, batch) } noexcept -> std::same_as<void>;  // raw frames, m->port says where from
     { graph.from_linux(ctx, batch) } noexcept -> std::same_as<void>;  // meta.netdev says where from
-    { graph.from_self(ctx, batch) } noexcept -> std::same_as<void>;   // ICMP errors
+    { graph.from_self(ctx, batch) } noexcept -> std::same_as<void>;  // ICMP errors
+    { graph.from_worker(ctx, batch) } noexcept -> std::same_as<void>;  // from other workers' Context::handed
 };
 
 template <PacketGraph G>
@@ -122,6 +127,12 @@ public:
         if (core_.take_injected(batch_) != 0) {
             busy = true;
             graph_.from_linux(ctx, batch_);
+            end_walk();
+        }
+        // As much as all others may have received meanwhile.
+        for (std::size_t others = core_.workers(); others > 1 && core_.take_handed(batch_) != 0; --others) {
+            busy = true;
+            graph_.from_worker(ctx, batch_);
             end_walk();
         }
         core_.end_loop(busy);

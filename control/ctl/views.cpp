@@ -121,8 +121,10 @@ constexpr Column kWorkers[] = {
     {"rx", "rx", Format::count},
     {"injected", "injected", Format::count},
     {"generated", "generated", Format::count},
+    {"taken", "taken", Format::count},
     {"tx", "tx", Format::count},
     {"punted", "punted", Format::count},
+    {"handed", "handed", Format::count},
     {"drops", "drops", Format::count},
 };
 constexpr Column kAccounting[] = {
@@ -130,8 +132,10 @@ constexpr Column kAccounting[] = {
     {"rx", "rx", Format::count},
     {"injected", "injected", Format::count},
     {"generated", "generated", Format::count},
+    {"taken", "taken", Format::count},
     {"tx", "tx", Format::count},
     {"punted", "punted", Format::count},
+    {"handed", "handed", Format::count},
     {"drops", "drops", Format::count},
     {"exact", "exact", Format::yes_no},
 };
@@ -272,8 +276,8 @@ std::string accounting(const json& data) {
     rows.push_back(total);
     const auto found = data.find("exact");
     const bool exact = found != data.end() && *found == json(true);
-    return render(kAccounting, rows) + "\nrx + injected + generated " + (exact ? "=" : "differs from") +
-           " tx + punted + drops\n";
+    return render(kAccounting, rows) + "\nrx + injected + generated + taken " + (exact ? "=" : "differs from") +
+           " tx + punted + handed + drops\n";
 }
 
 struct View {

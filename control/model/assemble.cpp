@@ -189,6 +189,7 @@ std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint6
         snapshot->legs[i].up = leg_up(plan, live, i);
     }
     set_tunnels(*snapshot, plan, live);
+    snapshot->has_owners = std::ranges::any_of(snapshot->tunnels, [](const Tunnel& t) { return t.owner != kNone; });
     set_failed(*snapshot, plan, live);
     snapshot->buckets.push_back(0);  // egress 0 drops: for group numbers that no group has
     snapshot->groups.resize(plan.groups.id_end());

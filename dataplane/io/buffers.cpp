@@ -13,6 +13,15 @@ namespace {
 constexpr unsigned kCache = 256;           // buffers that each thread keeps at hand
 constexpr std::uint32_t kAroundMtu = 256;  // Ethernet, two tags, outer IP, UDP, ESP, IV, padding, ICV
 
+Result<PacketRing> make_ring(const std::string& name, unsigned size, unsigned flags) {
+    rte_ring* ring = rte_ring_create(name.c_str(), size, SOCKET_ID_ANY, flags);
+    if (ring == nullptr) {
+        return std::unexpected(
+            Error{"ring " + name + " for " + std::to_string(size) + " packets: " + rte_strerror(rte_errno)});
+    }
+    return PacketRing{ring};
+}
+
 }  // namespace
 
 Result<BufferPool> make_buffer_pool(const std::string& name, std::uint32_t buffers, std::uint16_t mtu) {
@@ -31,12 +40,18 @@ Result<BufferPool> make_buffer_pool(const std::string& name, std::uint32_t buffe
 }
 
 Result<PacketRing> make_packet_ring(const std::string& name, unsigned size) {
-    rte_ring* ring = rte_ring_create(name.c_str(), size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
-    if (ring == nullptr) {
-        return std::unexpected(
-            Error{"ring " + name + " for " + std::to_string(size) + " packets: " + rte_strerror(rte_errno)});
+    return make_ring(name, size, RING_F_SP_ENQ | RING_F_SC_DEQ);
+}
+
+Result<PacketRing> make_shared_ring(const std::string& name, unsigned size) {
+    return make_ring(name, size, RING_F_SC_DEQ);
+}
+
+void drain(rte_ring& ring) noexcept {
+    void* m = nullptr;
+    while (rte_ring_dequeue(&ring, &m) == 0) {
+        rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
     }
-    return PacketRing{ring};
 }
 
 }  // namespace twinspan

@@ -27,5 +27,9 @@ Result<BufferPool> make_buffer_pool(const std::string& name, std::uint32_t buffe
 
 // One thread puts in, one takes out. `size` is a power of two; one place less can be used.
 Result<PacketRing> make_packet_ring(const std::string& name, unsigned size);
+// Any thread puts in, one takes out.
+Result<PacketRing> make_shared_ring(const std::string& name, unsigned size);
+// Frees what is in a ring, once no thread uses it any more.
+void drain(rte_ring& ring) noexcept;
 
 }  // namespace twinspan

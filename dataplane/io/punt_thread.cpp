@@ -48,12 +48,8 @@ PuntThread::~PuntThread() {
         close(epoll_);
     }
     for (WorkerLink& link : links_) {
-        for (rte_ring* ring : {link.punted.get(), link.injected.get()}) {
-            void* m = nullptr;
-            while (rte_ring_sc_dequeue(ring, &m) == 0) {
-                rte_pktmbuf_free(static_cast<rte_mbuf*>(m));
-            }
-        }
+        drain(*link.punted);
+        drain(*link.injected);
     }
 }
 

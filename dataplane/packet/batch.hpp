@@ -61,14 +61,16 @@ private:
 };
 
 // One per worker: written by that worker, read by control.
-// At rest: rx + injected + generated = tx + punted + the sum of drops.
+// At rest: rx + injected + generated + taken = tx + punted + handed + the sum of drops.
 class alignas(RTE_CACHE_LINE_SIZE) WorkerCounters {
 public:
     Counter rx;         // frames taken from ports
     Counter injected;   // packets taken from the punt thread (Linux sent them)
     Counter generated;  // ICMP errors made here
+    Counter taken;      // packets of other workers, for tunnels that this one owns
     Counter tx;         // frames the ports took
     Counter punted;     // packets handed to the punt thread
+    Counter handed;     // packets handed to the workers that own their tunnels
     Counter loops;
     Counter busy_loops;  // loops that found work
     std::array<TrafficCounter, kMaxLegs> leg_rx;
@@ -146,6 +148,7 @@ struct Context {
     PacketList<2 * kBurst> dropped;                          // freed in bulk by the worker
     PacketList<2 * kBurst> punted;                           // to the punt thread, meta.netdev says which TAP
     PacketList<kBurst> generated;                            // ICMP errors to be routed, from the data's start
+    PacketList<kBurst> handed;                               // to the workers that own their tunnels
     std::array<PacketList<2 * kBurst>, kMaxPorts> transmit;  // whole frames
     std::uint64_t icmp_tokens = 0;  // ICMP errors that may still be made; refilled by the worker
     std::array<std::uint64_t, kPuntClasses> punt_tokens{};  // packets that may still be punted; refilled by the worker

@@ -9,7 +9,8 @@ set_source_files_properties(${PROJECT_SOURCE_DIR}/tests/support/source_path.cpp 
 
 set(test_programs)
 foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control eal)
-    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${suite}/*_test.cpp)
+    # What a suite shares lies beside its tests.
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${suite}/*.cpp)
     string(REGEX REPLACE "^unit/" "" name ${suite})
     add_executable(${name}_test ${sources})
     # A layer's tests link no more than that layer, so they build and run without the ones above.

@@ -40,6 +40,7 @@ public:
         }
         batch.clear();
     }
+    void from_worker(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
 
 private:
     // As end_with_icmp does: the packet is dropped, and an error made of it.

@@ -16,10 +16,10 @@ KEYS_OF = {
     "routes": {"prefix", "kind", "via", "encrypt", "note"},
     "neighbours": {"address", "netdev", "mac", "state"},
     "drops": {"reason", "count", "help"},
-    "workers": {"id", "cpu", "loops", "busy_loops", "rx", "injected", "generated", "tx", "punted", "drops"},
+    "workers": {"id", "cpu", "loops", "busy_loops", "rx", "injected", "generated", "taken", "tx", "punted", "handed", "drops"},
 }
 OBJECTS = {"nat": {"pools", "sessions", "capacity", "memory_bytes"},
-           "accounting": {"rx", "injected", "generated", "tx", "punted", "drops", "exact", "threads"}}
+           "accounting": {"rx", "injected", "generated", "taken", "tx", "punted", "handed", "drops", "exact", "threads"}}
 WHAT = [*KEYS_OF, *OBJECTS]
 
 

@@ -1,5 +1,5 @@
 // A small site with a session table and the graph, walked as a worker walks it, and what must hold after every walk:
-// each packet is in exactly one list, and rx + injected + generated = tx + punted + drops.
+// each packet is in exactly one list, and rx + injected + generated = tx + punted + handed + drops.
 #pragma once
 
 #include "dataplane/graph.hpp"
@@ -63,6 +63,7 @@ public:
         std::vector<rte_mbuf*> out(ctx.dropped.begin(), ctx.dropped.end());
         out.insert(out.end(), ctx.punted.begin(), ctx.punted.end());
         out.insert(out.end(), ctx.generated.begin(), ctx.generated.end());
+        out.insert(out.end(), ctx.handed.begin(), ctx.handed.end());
         for (auto& list : ctx.transmit) {
             out.insert(out.end(), list.begin(), list.end());
         }
@@ -73,12 +74,13 @@ public:
     }
     bool accounts_are_right() const {
         return counters.rx.read() + counters.injected.read() + counters.generated.read() ==
-               counters.tx.read() + counters.punted.read() + all_drops();
+               counters.tx.read() + counters.punted.read() + counters.handed.read() + all_drops();
     }
     void forget() {
         ctx.dropped.clear();
         ctx.punted.clear();
         ctx.generated.clear();
+        ctx.handed.clear();
         for (auto& list : ctx.transmit) {
             list.clear();
         }
@@ -108,6 +110,7 @@ private:
         ctx.generated.clear();
         graph.from_self(ctx, batch);
         counters.punted.add(ctx.punted.size());
+        counters.handed.add(ctx.handed.size());
         for (const auto& list : ctx.transmit) {
             counters.tx.add(list.size());
         }

@@ -25,6 +25,7 @@ protected:
         ctx.dropped.clear();
         ctx.punted.clear();
         ctx.generated.clear();
+        ctx.handed.clear();
         for (auto& list : ctx.transmit) {
             list.clear();
         }

@@ -42,12 +42,12 @@ const std::map<std::string, const char*> kReplies = {
         {"reason":"unsolicited","count":1234,"help":"Microsoft or public peering tried to reach the inside without a session"}])"},
     {"workers",
      R"([{"id":0,"cpu":1,"loops":10000000000000,"busy_loops":2500000000000,"rx":8928571428571,"injected":12345678901,
-        "generated":12345678,"tx":8928571428571,"punted":1234567890,"drops":12345678901}])"},
+        "generated":12345678,"taken":12345,"tx":8928571428571,"punted":1234567890,"handed":123456,"drops":12345678901}])"},
     {"metrics",
      R"([{"name":"twinspan_mirror_overruns_total","kind":"counter","value":3,"help":"The kernel dropped events"}])"},
     {"accounting",
-     R"({"rx":1000,"injected":10,"generated":1,"tx":900,"punted":11,"drops":100,"exact":true,"threads":[{"name":"worker 0",
-        "rx":1000,"injected":10,"generated":1,"tx":900,"punted":11,"drops":100,"exact":true}]})"},
+     R"({"rx":1000,"injected":10,"generated":1,"taken":3,"tx":900,"punted":11,"handed":3,"drops":100,"exact":true,"threads":[{"name":"worker 0",
+        "rx":1000,"injected":10,"generated":1,"taken":3,"tx":900,"punted":11,"handed":3,"drops":100,"exact":true}]})"},
 };
 
 TEST(Views, FitTheTerminalWithoutCutting) {
@@ -101,10 +101,10 @@ TEST(Views, ShowWhatTheReplySays) {
          "reason       count  meaning\n"
          "unsolicited  1,234  Microsoft or public peering tried to reach the inside without a session\n"},
         {"accounting",
-         "thread          rx  injected  generated   tx  punted  drops  exact\n"
-         "worker 0     1,000        10          1  900      11    100  yes\n"
-         "all workers  1,000        10          1  900      11    100  yes\n"
-         "\nrx + injected + generated = tx + punted + drops\n"},
+         "thread          rx  injected  generated  taken   tx  punted  handed  drops  exact\n"
+         "worker 0     1,000        10          1      3  900      11       3    100  yes\n"
+         "all workers  1,000        10          1      3  900      11       3    100  yes\n"
+         "\nrx + injected + generated + taken = tx + punted + handed + drops\n"},
     };
     for (const Golden& row : rows) {
         EXPECT_EQ(view(row.kind, json::parse(kReplies.at(row.kind))), row.shown) << row.kind;

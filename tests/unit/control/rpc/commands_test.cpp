@@ -136,13 +136,16 @@ TEST_F(Commands, routes_show_kind_way_guard_and_refusals) {
 }
 
 TEST_F(Commands, accounting_and_drops_add_up) {
-    worker.rx.add(10);
-    worker.tx.add(7);
+    worker.rx.add(8);
+    worker.taken.add(2);
+    worker.tx.add(6);
+    worker.handed.add(1);
     worker.punted.add(1);
     worker[Drop::no_route].add(2);
     punt.injected.add(1);
     const json accounting = show("accounting");
-    EXPECT_EQ(accounting["rx"], 10);
+    EXPECT_EQ(accounting["rx"], 8);
+    EXPECT_EQ(accounting["taken"], 2);
     EXPECT_EQ(accounting["drops"], 2);
     EXPECT_EQ(accounting["exact"], false) << "the punt thread still holds one";
     EXPECT_EQ(accounting["threads"][0]["exact"], true);
@@ -152,7 +155,7 @@ TEST_F(Commands, accounting_and_drops_add_up) {
     EXPECT_EQ(row(show("drops"), "reason", "no_route")["count"], 2);
     EXPECT_EQ(show("drops").size(), kDropCount);
     EXPECT_EQ(show("workers").size(), 1u);
-    EXPECT_EQ(show("workers")[0]["rx"], 10);
+    EXPECT_EQ(show("workers")[0]["handed"], 1);
     EXPECT_EQ(show("nat")["pools"][0]["addresses"], json::array({"198.51.100.0-198.51.100.15"}));
 }
 
