@@ -255,6 +255,15 @@ Result<void> Daemon::open_mirror() {
     };
     callbacks.on_problem = [](std::string_view what) { spdlog::warn("mirror: {}", what); };
     callbacks.on_audit = [this](const netlink::AuditReport& report) { on_audit(report); };
+    callbacks.on_foreign_device = [](std::string_view device, std::uint64_t routes) {
+        if (device.empty()) {
+            spdlog::info("more devices have routes of Linux's own; the next ones are counted, not named");
+        } else {
+            spdlog::info(
+                "routes through {} are Linux's own and not followed, {} so far: no leg or tunnel has that name", device,
+                routes);
+        }
+    };
     auto mirror = netlink::Mirror::open({}, std::move(callbacks));
     if (!mirror) {
         return std::unexpected(mirror.error());

@@ -52,6 +52,12 @@ Result<void> add_to_epoll(int epoll_fd, int fd) {
     return {};
 }
 
+// RFC 4291 section 2.5.6: every device with IPv6 has one.
+bool is_link_local(const IpPrefix& prefix) noexcept {
+    return prefix.family() == IpFamily::v6 && prefix.address.bytes[0] == 0xfe &&
+           (prefix.address.bytes[1] & 0xc0) == 0x80;
+}
+
 // Routes that forwarding by destination can follow, from the tables that every packet is looked up in.
 bool may_be_kept(const RouteEvent& route) noexcept {
     return (route.table == kTableMain || route.table == kTableLocal) && route.tos == 0 && route.source_length == 0 &&
@@ -395,6 +401,9 @@ void Mirror::report() {
         changes_.prefixes.clear();  // they may be a million
         return;
     }
+    if (callbacks_.on_foreign_device && !dump_) {
+        foreign_.name_new(callbacks_.on_foreign_device);
+    }
     changes_.all_prefixes |= std::exchange(first_, false);
     if (!changes_.empty()) {
         Changes batch = std::exchange(changes_, {});
@@ -413,7 +422,7 @@ bool Mirror::wanted(Event& event, bool dumped) {
         return wanted_link(*link, dumped);
     }
     if (const auto* route = std::get_if<RouteEvent>(&event)) {
-        const bool want = may_be_kept(*route) && (route->deleted || through_watched(*route));
+        const bool want = may_be_kept(*route) && (route->deleted || wanted_route(*route));
         metrics_.routes_ignored += want ? 0 : 1;
         return want;
     }
@@ -451,16 +460,21 @@ bool Mirror::wanted_link(LinkEvent& link, bool dumped) {
     return true;
 }
 
-bool Mirror::through_watched(const RouteEvent& route) const {
-    const auto is_watched = [&](const NextHop& hop) { return watched_.contains(hop.ifindex); };
-    if (route.nexthop_id == 0) {
-        return route.nexthops.empty() || std::ranges::any_of(route.nexthops, is_watched);
+bool Mirror::wanted_route(const RouteEvent& route) {
+    std::vector<NextHop> resolved;
+    if (route.nexthop_id != 0) {
+        Route wrapped;
+        wrapped.nexthop_id = route.nexthop_id;
+        wrapped.nexthops = route.nexthops;
+        resolved = state_.nexthops_of(wrapped);
     }
-    Route wrapped;
-    wrapped.nexthop_id = route.nexthop_id;
-    wrapped.nexthops = route.nexthops;
-    const std::vector<NextHop> hops = state_.nexthops_of(wrapped);
-    return hops.empty() || std::ranges::any_of(hops, is_watched);
+    const std::vector<NextHop>& hops = route.nexthop_id != 0 ? resolved : route.nexthops;
+    const auto is_watched = [&](const NextHop& hop) { return watched_.contains(hop.ifindex); };
+    const bool want = hops.empty() || std::ranges::any_of(hops, is_watched);
+    if (!want && route.table == kTableMain && route.type == RouteType::unicast && !is_link_local(route.prefix)) {
+        foreign_.count(hops);
+    }
+    return want;
 }
 
 void Mirror::problem(std::string_view what) {

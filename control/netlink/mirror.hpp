@@ -3,6 +3,7 @@
 #pragma once
 
 #include "control/netlink/decode.hpp"
+#include "control/netlink/foreign_devices.hpp"
 #include "control/netlink/mirror_state.hpp"
 #include "control/netlink/socket.hpp"
 
@@ -42,6 +43,8 @@ struct MirrorCallbacks {
     // A message that makes no sense, a dump that was refused, a socket that could not be had: for the log.
     std::function<void(std::string_view)> on_problem;
     std::function<void(const AuditReport&)> on_audit;
+    // Routes that are not followed, as they lead through a device that nobody watches.
+    ForeignDevices::Name on_foreign_device = {};
 };
 
 struct MirrorMetrics {
@@ -116,7 +119,7 @@ private:
     void apply(Event event);
     bool wanted(Event& event, bool dumped);
     bool wanted_link(LinkEvent& link, bool dumped);
-    bool through_watched(const RouteEvent& route) const;
+    bool wanted_route(const RouteEvent& route);
     void apply_unwatched(Event event);
     void problem(std::string_view what);
     void retry_later(std::string_view why);
@@ -137,6 +140,7 @@ private:
     bool synced_ = false;
     bool first_ = true;  // nothing has been reported yet
     std::set<IfIndex> renamed_;
+    ForeignDevices foreign_;
     int epoll_fd_ = -1;
     int wake_fd_ = -1;  // eventfd: a resync was asked for
     int timer_fd_ = -1;

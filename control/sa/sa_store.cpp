@@ -321,7 +321,9 @@ void SaStore::release() {
         workers_.synchronize();
     }
     for (KernelSa* sa : std::exchange(released_, {})) {
-        attempt(*sa, sa->give_back(*kernel_, now_s()));
+        if (sa->told != SaLimit::hard) {  // Linux has none such any more
+            attempt(*sa, sa->give_back(*kernel_, now_s()));
+        }
     }
     for (const Owned& sa : dying_) {
         remember(*sa);

@@ -46,10 +46,10 @@ peerings:
 tunnels:
   azure-0:
     {{ if-id: 1, local: 172.16.0.1, remote: 10.30.0.4, address: 169.254.21.1/30, bgp: {{ peer: 169.254.21.2 }},
-      ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
+      ike: {{ psk-file: psk, dpd: {dpd}, rekey-bytes: {rekey_bytes} }} }}
   azure-1:
     {{ if-id: 2, local: 172.16.0.5, remote: 10.30.0.5, address: 169.254.21.5/30, bgp: {{ peer: 169.254.21.6 }},
-      ike: {{ psk-file: psk, dpd: 20s, rekey-bytes: {rekey_bytes} }} }}
+      ike: {{ psk-file: psk, dpd: {dpd}, rekey-bytes: {rekey_bytes} }} }}
 encrypt: [10.20.0.0/16]
 state-dir: /run/twinspan-state
 """
@@ -125,8 +125,11 @@ class Testbed:
         net.ip("peer", "address add 10.20.0.1/16 dev in0")
         net.ip("inside", *(f"address add {a}/16 dev eth0" for a in BEHIND), "route add default via 10.20.0.1")
 
-    def write_config(self, rekey_bytes: str = "102400000KB") -> None:
-        self.config.write_text(CONFIG.format(rekey_bytes=rekey_bytes))
+    def write_config(self, rekey_bytes: str = "102400000KB", dpd: str = "20s") -> bool:
+        """Whether it says something else than before."""
+        before = self.config.read_text() if self.config.exists() else ""
+        self.config.write_text(CONFIG.format(rekey_bytes=rekey_bytes, dpd=dpd))
+        return self.config.read_text() != before
 
     def render(self, what: str) -> Path:
         """A folder of configuration as twinspanctl renders it from the one file."""

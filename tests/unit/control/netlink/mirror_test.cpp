@@ -18,6 +18,7 @@
 #include <iostream>
 #include <map>
 #include <set>
+#include <utility>
 
 namespace twinspan::netlink {
 namespace {
@@ -64,7 +65,10 @@ protected:
         auto opened =
             Mirror::open(options, {.on_changes = [this](const KernelState&, const Changes& c) { seen_.push_back(c); },
                                    .on_problem = [this](std::string_view what) { problems_.emplace_back(what); },
-                                   .on_audit = [this](const AuditReport& report) { audits_.push_back(report); }});
+                                   .on_audit = [this](const AuditReport& report) { audits_.push_back(report); },
+                                   .on_foreign_device = [this](std::string_view device, std::uint64_t routes) {
+            foreign_.emplace_back(device, routes);
+        }});
         ASSERT_TRUE(opened) << opened.error().what;
         mirror_ = std::move(*opened);
         mirror_->watch("a0");
@@ -170,6 +174,7 @@ protected:
     std::unique_ptr<Mirror> mirror_;
     std::vector<Changes> seen_;
     std::vector<AuditReport> audits_;
+    std::vector<std::pair<std::string, std::uint64_t>> foreign_;
     std::vector<std::string> problems_, expected_problems_;
     int old_namespace_ = -1;
 };
@@ -408,6 +413,43 @@ TEST_F(MirrorTest, ADumpWaitsUntilTheMachineHasDescriptorsAgain) {
 }
 
 // With a million routes a dump for each link that goes would hold up what matters then.
+// A management NIC may have a full table: one line says so.
+TEST_F(MirrorTest, ADeviceThatIsNotOursIsNamedOnceHoweverManyRoutesItHas) {
+    run("ip address add 192.0.2.1/24 dev x0; ip address add 198.51.100.1/24 dev a0;"
+        "for i in $(seq 1 9); do ip route add 10.0.$i.0/24 via 192.0.2.9; done");
+    start();
+    ASSERT_EQ(foreign_.size(), 1u);
+    EXPECT_EQ(foreign_[0].first, "x0");
+    EXPECT_GE(foreign_[0].second, 10u) << "nine, and the one of its own network";
+    const std::uint64_t ignored = mirror_->metrics().routes_ignored;
+    run("for i in $(seq 20 29); do ip route add 10.0.$i.0/24 via 192.0.2.9; done");
+    settle();
+    mirror_->request_resync();
+    settle();
+    EXPECT_EQ(foreign_.size(), 1u);
+    EXPECT_GE(mirror_->metrics().routes_ignored, ignored + 10);
+    run("ip route add 10.1.0.0/16 dev lo; ip route add 10.2.0.0/16 nexthop via 192.0.2.9 nexthop via 198.51.100.9");
+    settle();
+    ASSERT_EQ(foreign_.size(), 2u);
+    EXPECT_EQ(foreign_[1], (std::pair<std::string, std::uint64_t>{"lo", 1}));
+    EXPECT_FALSE(best("10.2.0.0/16").empty()) << "one way of it is ours";
+}
+
+TEST(ForeignDevices, OnlySoManyAreNamed) {
+    ForeignDevices devices;
+    std::vector<std::string> named;
+    const auto name = [&](std::string_view device, std::uint64_t) { named.emplace_back(device); };
+    for (IfIndex i = 1; i <= 10'000; ++i) {
+        NextHop hop;
+        hop.ifindex = 1'000'000 + i;
+        devices.count({hop});
+        devices.name_new(name);
+    }
+    ASSERT_EQ(named.size(), ForeignDevices::kMost + 1);
+    EXPECT_EQ(named.front(), "device 1000001");
+    EXPECT_EQ(named.back(), "");
+}
+
 TEST_F(MirrorTest, ALinkThatNoRouteUsesCostsNoDump) {
     run("ip addr add 172.16.0.1/30 dev a0; ip addr add 172.16.0.5/30 dev b0");
     start();
