@@ -1,6 +1,7 @@
 // Security associations: what sealing and opening a packet needs, in two cache lines and the expanded key behind them.
 #pragma once
 
+#include "crypto/esn_resync.hpp"
 #include "crypto/replay_window.hpp"
 #include "crypto/sa_cipher.hpp"
 #include "crypto/trailer.hpp"
@@ -135,6 +136,7 @@ public:
 
     ReplayWindow& replay() noexcept { return replay_; }
     const ReplayWindow& replay() const noexcept { return replay_; }
+    EsnResync& resync() noexcept { return resync_; }
 
     void prefetch() const noexcept {
         __builtin_prefetch(this);
@@ -160,6 +162,7 @@ private:
     alignas(64) ReplayWindow replay_;  // workers
     std::atomic<std::uint64_t> packets_{0};  // workers: add
     std::atomic<std::uint64_t> bytes_{0};
+    EsnResync resync_;  // workers
 };
 
 static_assert(sizeof(OutboundSa) == 128 && alignof(OutboundSa) == 64);
