@@ -25,7 +25,7 @@ def sa_line(way: str, spi: int, suite: Suite, key: bytes, more: str = "") -> str
     at = suite.key_len + suite.salt_len
     parts = [f"spi: {spi:#x}", f"suite: {suite.name}", f"key: {key[:at].hex()}", *([f"integrity-key: {key[at:].hex()}"] if suite.auth_len else []),
              *([f"icv: {suite.icv_len}"] if suite.kind == "gcm" and suite.icv_len != 16 else []), *([more] if more else [])]
-    return f"{way}: {{ {', '.join(parts)} }}\n"
+    return f"{way}: {{ {', '.join(parts)} }}"
 
 
 @dataclass
@@ -61,14 +61,16 @@ class FarEnd:
         outer = (IP if self.version == 4 else IPv6)(src=self.theirs, dst=self.ours)
         if self.suite.kind == "cbc":
             at, mac = self.suite.key_len, self.suite.name.rsplit("-", 1)[1]
-            return SecurityAssociation(ESP, spi=spi, crypt_algo="AES-CBC", crypt_key=key[:at], auth_algo=_SCAPY_MAC[mac], auth_key=key[at:], tunnel_header=outer)
+            return SecurityAssociation(ESP, spi=spi, crypt_algo="AES-CBC", crypt_key=key[:at], auth_algo=_SCAPY_MAC[mac], auth_key=key[at:],
+                                       tunnel_header=outer)
         algorithm = "AES-GCM" if self.suite.kind == "gcm" else "CHACHA20-POLY1305"
         return SecurityAssociation(ESP, spi=spi, crypt_algo=algorithm, crypt_key=key, tunnel_header=outer, esn_en=self.esn)
 
     def sa_file(self) -> str:
         lines = [f"udp-encapsulation: {NAT_T}"] * self.udp + ["extended-sequence-numbers: true"] * self.esn
         windows = {"inbound": f"replay-window: {self.window}"} if self.window is not None else {}
-        return "\n".join(lines) + "\n" * bool(lines) + "".join(sa_line(way, spi, self.suite, key, windows.get(way, "")) for way, (spi, key) in self._keys.items())
+        lines += [sa_line(way, spi, self.suite, key, windows.get(way, "")) for way, (spi, key) in self._keys.items()]
+        return "\n".join(lines) + "\n"
 
     def outward(self, version: int, **fields) -> Packet:
         """From the LAN to a host behind it."""

@@ -50,6 +50,10 @@ state-dir: {folder}/state
 TUNNEL = '  {tunnel}: {{ if-id: {number}, local: "{ours}", remote: "{theirs}", sa-file: {folder}/{tunnel}.sa.yaml }}'
 
 
+def prefixes_of(tunnel: str) -> tuple[str, str]:
+    return f"10.20.{NUMBER[tunnel]}.0/24", f"fd10:20::{NUMBER[tunnel]:x}:0/112"
+
+
 class Gateways:
     """host lan1 -- lan0 [twinspand, charon] wan0 -- wan1 peer [charon]: three namespaces."""
 
@@ -78,14 +82,14 @@ class Gateways:
         for tunnel, ways in keys.items():
             file = self._folder / f"{tunnel}.sa.yaml"
             file.touch(mode=0o600)
-            file.write_text("udp-encapsulation: 4500\n" + "".join(sa_line(way, spi, SUITES[tunnel][1], key) for way, (spi, key) in ways.items()))
+            lines = (sa_line(way, spi, SUITES[tunnel][1], key) for way, (spi, key) in ways.items())
+            file.write_text("\n".join(["udp-encapsulation: 4500", *lines, ""]))
 
     def start(self) -> None:
         self.daemon.start()
-        prefixes = {tunnel: (f"10.20.{number}.0/24", f"fd10:20::{number:x}:0/112") for tunnel, number in NUMBER.items()}
-        self.nva.ip(*(f"route replace {prefix} dev {tunnel}" for tunnel, both in prefixes.items() for prefix in both))
+        self.nva.ip(*(f"route replace {prefix} dev {tunnel}" for tunnel in SUITES for prefix in prefixes_of(tunnel)))
         eventually(lambda: all(tunnel["state"] == "up" for tunnel in self.daemon.show("tunnels")), message="tunnels are not up")
-        wanted = {prefix for both in prefixes.values() for prefix in both}
+        wanted = {prefix for tunnel in SUITES for prefix in prefixes_of(tunnel)}
         eventually(lambda: wanted <= {route["prefix"] for route in self.daemon.show("routes")})
 
     def negotiate(self) -> None:
@@ -93,10 +97,11 @@ class Gateways:
         self._write_keys({tunnel: {way: (0x1000 * number + at, SUITES[tunnel][1].make_key()) for at, way in enumerate(("outbound", "inbound"))}
                           for tunnel, number in NUMBER.items()})
         self.start()
-        children = [strongswan.Child(tunnel, CONNECTIONS[six], "10.10.0.0/24,fd10:10::/64", f"10.20.{NUMBER[tunnel]}.0/24,fd10:20::{NUMBER[tunnel]:x}:0/112",
-                                     proposal) for tunnel, (proposal, _, six) in SUITES.items()]
+        children = [strongswan.Child(tunnel, CONNECTIONS[six], "10.10.0.0/24,fd10:10::/64", ",".join(prefixes_of(tunnel)), proposal)
+                    for tunnel, (proposal, _, six) in SUITES.items()]
         connections = {CONNECTIONS[six]: ends for six, ends in OUTER.items()}
-        self.theirs.start("peer", "nva", {name: (theirs, ours) for name, (ours, theirs) in connections.items()}, [child.mirrored() for child in children])
+        self.theirs.start("peer", "nva", {name: (theirs, ours) for name, (ours, theirs) in connections.items()},
+                          [child.mirrored() for child in children])
         self._ours.start("nva", "peer", connections, children)
         keys = {tunnel: self._ours.initiate(tunnel) for tunnel in SUITES}
         # Else Linux would route what it says to the peer's hosts into our charon, which has the same keys.
