@@ -21,6 +21,7 @@ SUITES = {
     "gcm256": ("aes256gcm16", Suite("aes-256-gcm"), False),
     "gcm192": ("aes192gcm16", Suite("aes-192-gcm"), False),
     "gcm128": ("aes128gcm16", Suite("aes-128-gcm"), False),
+    "chacha": ("chacha20poly1305", Suite("chacha20-poly1305"), False),
 }
 NUMBER = {tunnel: number for number, tunnel in enumerate(SUITES, 1)}
 FAR = {tunnel: f"10.20.{number}.1" for tunnel, number in NUMBER.items()}
