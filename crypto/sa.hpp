@@ -86,7 +86,10 @@ public:
     // For crypto/ alone.
     const SaCipher& cipher() const noexcept { return cipher_; }
     const std::uint8_t* schedule() const noexcept { return reinterpret_cast<const std::uint8_t*>(this + 1); }
-    void prefetch() const noexcept { __builtin_prefetch(this); }
+    void prefetch() const noexcept {
+        __builtin_prefetch(this);
+        __builtin_prefetch(&next_seq_, 1);
+    }
 
 private:
     OutboundSa(const SaCipher& cipher, std::uint64_t first) noexcept;

@@ -126,8 +126,8 @@ def trailers(suite):
         pad[wrong] ^= 0x10
         yield plain(32, 8, bytes(pad)), None
     yield plain(32, 8, bytes(8)), None
-    for padding in (31, 32, 254, 255):  # longer than what is there
-        yield bytes(30) + bytes([padding, 4]), None
+    for padding in (31, 32, 254, 255):  # longer than what is there, and counting up as far as one can see
+        yield bytes((padding - 30 + i + 1) % 256 for i in range(30)) + bytes([padding, 4]), None
 
 
 def edges():

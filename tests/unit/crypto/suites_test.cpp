@@ -216,6 +216,20 @@ TEST_P(SuitesTest, TheKeyOfTheOtherDirectionOrOfAnotherSaDoesNotFit) {
     }
 }
 
+// RFC 4303 section 3.4.4.1: the ICV is verified before anything is decrypted. What fails is still ciphertext.
+TEST_P(SuitesTest, CbcDecryptsNothingThatIsNotAuthentic) {
+    for (const SuiteInfo& suite : kSuites) {
+        if (suite.kind == SuiteKind::cbc_hmac) {
+            const Pair sa{*engine, test::sa_config(suite.id)};
+            Bytes packet = seal(*sa.out, 5, Bytes(30, 1));
+            packet.back() ^= 1;
+            const Bytes before = packet;
+            EXPECT_EQ(open(*sa.in, 5, packet).status, OpenStatus::auth_failed);
+            EXPECT_TRUE(std::equal(before.begin(), before.end() - suite.icv_len, packet.begin())) << suite.name;
+        }
+    }
+}
+
 TEST_P(SuitesTest, GmacLeavesThePayloadReadable) {
     const Pair sa{*engine, test::sa_config(Suite::aes_256_gmac)};
     const Bytes payload = bytes("45000014");
