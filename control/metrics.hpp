@@ -52,6 +52,8 @@ enum class Metric : std::uint8_t {
     failover_drain,
     failover_groups,
     failover_repair_us,
+    ecn_dangerous,
+    ecn_unused,
 };
 
 enum class MetricKind : std::uint8_t { counter, gauge };
@@ -131,6 +133,10 @@ inline constexpr auto kMetricInfo = std::to_array<MetricInfo>({
     {Metric::failover_groups, MetricKind::counter, "failover_groups_total", "Groups that repairs moved flows in"},
     {Metric::failover_repair_us, MetricKind::gauge, "failover_repair_us",
      "Duration of the last repair, publication included"},
+    {Metric::ecn_dangerous, MetricKind::counter, "ecn_dangerous_total",
+     "Packets out of tunnels whose ECN field was changed on the way against RFC 6040's rules"},
+    {Metric::ecn_unused, MetricKind::counter, "ecn_unused_total",
+     "Packets out of tunnels with ECN fields that no known sender combines (RFC 6040 section 4.2)"},
 });
 inline constexpr std::size_t kMetricCount = kMetricInfo.size();
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "crypto/esn_resync.hpp"
+#include "crypto/last_peer.hpp"
 #include "crypto/replay_window.hpp"
 #include "crypto/sa_cipher.hpp"
 #include "crypto/trailer.hpp"
@@ -141,9 +142,13 @@ public:
     const ReplayWindow& replay() const noexcept { return replay_; }
     EsnResync& resync() noexcept { return resync_; }
 
+    // Worker: of an SA in UDP, by the newest packet. Control: where the tunnel's remote end has moved to.
+    LastPeer& peer() noexcept { return peer_; }
+    const LastPeer& peer() const noexcept { return peer_; }
+
     void prefetch() const noexcept {
         __builtin_prefetch(this);
-        __builtin_prefetch(&replay_);
+        __builtin_prefetch(&replay_, 1);
     }
 
     std::uint32_t spi() const noexcept { return __builtin_bswap32(cipher_.spi_be); }
@@ -161,11 +166,12 @@ private:
     InboundSa(const SaCipher& cipher, ReplayWindow replay) noexcept;
 
     SaCipher cipher_;
+    EsnResync resync_;  // workers, where packets do not verify
 
     alignas(64) ReplayWindow replay_;  // workers
     std::atomic<std::uint64_t> packets_{0};  // workers: add
     std::atomic<std::uint64_t> bytes_{0};
-    EsnResync resync_;  // workers
+    LastPeer peer_;  // workers write, control reads
 };
 
 static_assert(sizeof(OutboundSa) == 128 && alignof(OutboundSa) == 64);

@@ -58,6 +58,7 @@ void make_outer_header(Tunnel& tunnel) noexcept {
                          .length = {},
                          .checksum = {}});
     }
+    tunnel.varies = tunnel.df != DfRule::set || tunnel.hop_limit == kCopyHopLimit;
     tunnel.outer_len = static_cast<std::uint8_t>(at - tunnel.outer.data());
 }
 

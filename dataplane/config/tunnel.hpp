@@ -29,7 +29,7 @@ struct Encapsulation {
 // How the outer header follows from the inner one (RFC 4301 section 5.1.2).
 enum class DfRule : std::uint8_t { set, clear, copy };             // IPv4 outer; IPv6 inside counts as set
 enum class FlowLabelRule : std::uint8_t { hash, zero, copy };      // IPv6 outer; hash: RFC 6438
-enum class EcnRule : std::uint8_t { normal, compatibility };       // RFC 6040 section 4.1
+enum class EcnRule : std::uint8_t { compatibility = 0, normal = 3 };  // RFC 6040 section 4.1: the bits that are copied
 inline constexpr std::uint8_t kCopyHopLimit = 0;
 inline constexpr std::uint8_t kDefaultHopLimit = 64;
 
@@ -47,21 +47,22 @@ inline constexpr std::size_t kMostOuterBytes = sizeof(Ipv6Header) + sizeof(UdpHe
 
 struct alignas(64) Tunnel {
     // What sealing reads of every tunnel.
-    OutboundSa* out = nullptr;           // null: no SA
+    OutboundSa* out = nullptr;  // null: no SA
     std::uint16_t outer_egress = kNone;  // a leg egress; kNone: the path is down
-    std::uint16_t netdev = kNone;        // index of its TUN; kNone when it opted out
+    std::uint16_t netdev = kNone;  // index of its TUN; kNone when it opted out
     std::uint16_t inner_mtu = 1446;
-    std::uint16_t mss4 = 1406;           // largest TCP MSS that fits, IPv4 and IPv6 inner
+    std::uint16_t mss4 = 1406;  // largest TCP MSS that fits, IPv4 and IPv6 inner
     std::uint16_t mss6 = 1386;
-    bool up = false;                     // has SAs, and its leg is up and not drained
-    std::uint8_t outer_len = 0;          // bytes of `outer` that stand before the SPI: 20, 28, 40 or 48
+    bool up = false;  // has SAs, and its leg is up and not drained
+    std::uint8_t outer_len = 0;  // bytes of `outer` that stand before the SPI: 20, 28, 40 or 48
     DfRule df = DfRule::set;
     std::uint8_t hop_limit = kDefaultHopLimit;  // of the outer header, or kCopyHopLimit
     FlowLabelRule flow_label = FlowLabelRule::hash;
-    std::uint8_t dscp_map = 0;           // index in Snapshot::dscp_maps
+    std::uint8_t dscp_map = 0;  // index in Snapshot::dscp_maps
     EcnRule ecn = EcnRule::normal;
-    bool spread = false;                 // inbound: any worker may decrypt
-    std::uint16_t owner = kNone;         // the one worker that encrypts; kNone: all do
+    bool spread = false;  // inbound: any worker may decrypt
+    std::uint16_t owner = kNone;  // the one worker that encrypts; kNone: all do
+    bool varies = false;  // IPv4 outer: TTL or DF follow the packet inside, or each needs an ID of its own
 
     // The outer IP header, and UDP's behind it; see make_outer_header.
     alignas(64) std::array<std::uint8_t, kMostOuterBytes> outer{};
@@ -70,11 +71,13 @@ struct alignas(64) Tunnel {
     alignas(64) IpAddress local{};
     IpAddress remote{};
     Encapsulation encapsulation{};
+
+    bool outer_is_ipv4() const noexcept { return outer_len < sizeof(Ipv6Header); }
 };
 static_assert(sizeof(Tunnel) == 192);
 
-// Fills `outer` and `outer_len` from ends, encapsulation, `df` and `hop_limit`. Lengths, ID, traffic class and flow
-// label are zero, as is UDP's checksum; IPv4's covers the header as it is.
+// Fills `outer`, `outer_len` and `varies` from ends, encapsulation, `df` and `hop_limit`. Lengths, ID, traffic class
+// and flow label are zero, as is UDP's checksum; IPv4's covers the header as it is.
 void make_outer_header(Tunnel& tunnel) noexcept;
 
 struct InboundSaEntry {
@@ -100,6 +103,7 @@ public:
             }
         }
     }
+    void prefetch(std::uint32_t spi) const noexcept { __builtin_prefetch(&slots_[slot(spi)]); }
     friend bool operator==(const InboundSaTable&, const InboundSaTable&) = default;
 
 private:

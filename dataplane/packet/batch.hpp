@@ -73,6 +73,9 @@ public:
     Counter handed;     // packets handed to the workers that own their tunnels
     Counter loops;
     Counter busy_loops;  // loops that found work
+    // Packets out of a tunnel with ECN fields that RFC 6040 section 4.2 wants told of.
+    Counter ecn_dangerous;  // changed on the way, against the rules; (!!!) there
+    Counter ecn_unused;     // as no known sender makes them; (!) there
     std::array<TrafficCounter, kMaxLegs> leg_rx;
     std::array<TrafficCounter, kMaxLegs> leg_tx;
     std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_rx =

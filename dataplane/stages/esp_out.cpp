@@ -1,132 +1,195 @@
 #include "dataplane/stages/esp_out.hpp"
 
-#include "crypto/sa.hpp"
+#include "crypto/burst.hpp"
 #include "dataplane/config/snapshot.hpp"
-
-#include <cstring>
+#include "dataplane/packet/burst_groups.hpp"
+#include "dataplane/stages/outer_header.hpp"
 
 namespace twinspan {
 namespace {
 
-constexpr unsigned kMostHeaders = sizeof(Ipv4Header) + sizeof(UdpHeader) + kEspMaxPayloadOffset;
+static_assert(kBurst <= kMostJobs);
 
-// The template's checksum covers all but the total length, which is all that differs per packet: with DF set
-// the ID has no meaning (RFC 6864 section 4.1).
-void write_outer(const Tunnel& tunnel, Ipv4Header& ip, std::size_t bytes) noexcept {
-    std::memcpy(&ip, tunnel.outer.data(), sizeof ip);
-    ip.total_length = to_be16(static_cast<std::uint16_t>(bytes));
-    std::uint32_t sum = static_cast<std::uint16_t>(~ip.checksum.raw) + std::uint32_t{ip.total_length.raw};
-    sum = (sum & 0xffff) + (sum >> 16);
-    ip.checksum.raw = static_cast<std::uint16_t>(~sum);
+constexpr unsigned kMostHeaders = kMostOuterBytes + kEspMaxPayloadOffset;
+
+bool has_room(const rte_mbuf& m) noexcept {
+    return rte_pktmbuf_headroom(&m) >= kMostHeaders && rte_pktmbuf_tailroom(&m) >= kEspMaxRoom;
 }
 
-// RFC 3948 section 2.1: the checksum is zero over IPv4; the ICV guards more than it could.
-void write_udp(const Encapsulation& ports, UdpHeader& udp, std::size_t bytes) noexcept {
-    udp = {.src_port = ports.local_port,
-           .dst_port = ports.remote_port,
-           .length = to_be16(static_cast<std::uint16_t>(bytes)),
-           .checksum = {}};
+Drop reason_of(SequenceRefusal refusal) noexcept {
+    return refusal == SequenceRefusal::sequence_used_up ? Drop::esp_sequence_exhausted : Drop::esp_unreserved;
 }
 
-Verdict has_room(const rte_mbuf& m) noexcept {
-    return rte_pktmbuf_headroom(&m) >= kMostHeaders && rte_pktmbuf_tailroom(&m) >= kEspMaxRoom
-               ? Verdict::keep()
-               : Verdict{Drop::no_headroom};
-}
+// What one tunnel has of a burst: its numbers are taken with one atomic add.
+struct Share {
+    const Tunnel* tunnel;   // null: it cannot seal
+    std::uint64_t next;     // sequence number of its next packet
+    std::uint64_t bytes;    // of the inner packets that got a number
+    std::uint32_t key;      // the tunnel's index
+    std::uint32_t wanted;   // numbers
+    std::uint32_t granted;
+    std::uint32_t left;     // of those granted
+    EspLayout layout;
+    Drop refusal;           // of the others
+};
 
-template <EspCarrier carrier>
-void seal(Context& ctx, const Tunnel& tunnel, rte_mbuf& m, std::uint64_t sequence) noexcept {
-    constexpr auto kEspOffset = static_cast<unsigned>(outer_len(OuterIp::ipv4, carrier));
-    PacketMeta& pm = meta(m);
-    const std::uint8_t next_header = pm.ip == IpVersion::v4 ? kNextHeaderIpv4 : kNextHeaderIpv6;
-    m.data_off = static_cast<std::uint16_t>(m.data_off - kEspOffset - payload_offset(tunnel.out->layout()));
-    auto* outer = rte_pktmbuf_mtod(&m, std::uint8_t*);
-    const std::size_t sealed =
-        tunnel.out->seal_in_place(*ctx.crypto, sequence, outer + kEspOffset, pm.l3_length, next_header);
-    const std::size_t total = kEspOffset + sealed;
-    if constexpr (carrier == EspCarrier::udp) {
-        write_udp(tunnel.encapsulation, header_at<UdpHeader>(m, sizeof(Ipv4Header)), sizeof(UdpHeader) + sealed);
-    }
-    write_outer(tunnel, header_at<Ipv4Header>(m, 0), total);
-    m.data_len = static_cast<std::uint16_t>(total);
-    m.pkt_len = static_cast<std::uint32_t>(total);
-    pm.l3_length = static_cast<std::uint16_t>(total);
-    pm.ip = IpVersion::v4;
-    pm.egress = tunnel.outer_egress;
-}
-
-// The packets [first, last) of the batch enter one tunnel; kept ones close ranks from `kept` on.
-class Run {
+class Sealing {
 public:
-    Run(Context& ctx, Batch& batch) noexcept : ctx_(ctx), batch_(batch) {}
+    Sealing(Context& ctx, Batch& batch) noexcept : ctx_(ctx), batch_(batch) {}
 
-    void seal_run(std::uint16_t first, std::uint16_t last) noexcept {
-        const std::uint16_t index = meta(*batch_[first]).tunnel;
-        const Tunnel& tunnel = ctx_.config->tunnels[index];
-        if (!tunnel.up || tunnel.out == nullptr || tunnel.outer_egress == kNone) [[unlikely]] {
-            drop(first, last, Drop::tunnel_down);
-            return;
+    // Everything that the next passes look at comes from memory while this one goes on.
+    void prefetch() const noexcept {
+        std::uint16_t before = kNone;
+        for (const rte_mbuf* m : batch_) {
+            const std::uint16_t index = meta(*m).tunnel;
+            rte_prefetch0(rte_pktmbuf_mtod_offset(m, const void*, m->data_len));
+            if (index != before) {
+                const Tunnel& tunnel = ctx_.config->tunnels[index];
+                rte_prefetch0(&tunnel);
+                rte_prefetch0(&tunnel.outer);
+                rte_prefetch0(&(*ctx_.counters->tunnel_tx)[index]);
+                before = index;
+            }
         }
-        const auto asked = static_cast<std::uint16_t>(last - first);
-        const SequenceBurst numbers = tunnel.out->reserve_burst(asked);
-        const auto granted_end = static_cast<std::uint16_t>(first + numbers.granted);
-        const std::uint64_t bytes = tunnel.encapsulation.udp()
-                                        ? seal_all<EspCarrier::udp>(tunnel, first, granted_end, numbers.first)
-                                        : seal_all<EspCarrier::ip>(tunnel, first, granted_end, numbers.first);
-        if (numbers.granted != asked) [[unlikely]] {
-            drop(granted_end, last,
-                 numbers.refusal == SequenceRefusal::sequence_used_up ? Drop::esp_sequence_exhausted
-                                                                      : Drop::esp_unreserved);
-        }
-        tunnel.out->add_bytes(bytes);
-        (*ctx_.counters->tunnel_tx)[index].add(numbers.granted, bytes);
     }
-    std::uint16_t kept() const noexcept { return kept_; }
+
+    void gather() noexcept {
+        std::uint16_t kept = 0;
+        std::uint16_t before = kNone;
+        std::uint8_t share = 0;
+        for (rte_mbuf* m : batch_) {
+            const std::uint16_t index = meta(*m).tunnel;
+            if (index != before) {
+                share = shares_.find(index, [this](std::uint32_t key) noexcept { return open(key); });
+                before = index;
+            }
+            if (shares_[share].tunnel == nullptr || !has_room(*m)) [[unlikely]] {
+                ctx_.drop(m, shares_[share].tunnel == nullptr ? Drop::tunnel_down : Drop::no_headroom);
+                continue;
+            }
+            ++shares_[share].wanted;
+            share_of_[kept] = share;
+            batch_.data()[kept++] = m;
+        }
+        batch_.resize(kept);
+    }
+
+    void number() noexcept {
+        for (Share& share : shares_) {
+            if (share.wanted != 0) [[likely]] {
+                OutboundSa& sa = *share.tunnel->out;
+                const SequenceBurst numbers = sa.reserve_burst(share.wanted);
+                share.next = numbers.first;
+                share.granted = share.left = numbers.granted;
+                share.refusal = reason_of(numbers.refusal);
+                share.layout = sa.layout();
+            }
+        }
+    }
+
+    // Outer headers and jobs. The inner header is read here, for the last time before it is encrypted.
+    void wrap() noexcept {
+        for (std::uint16_t i = 0; i < batch_.size(); ++i) {
+            rte_mbuf* m = batch_[i];
+            Share& share = shares_[share_of_[i]];
+            if (share.left == 0) [[unlikely]] {
+                ctx_.drop(m, share.refusal);
+                continue;
+            }
+            --share.left;
+            wrap(*m, share, jobs_[sealed_]);
+            batch_.data()[sealed_++] = m;
+        }
+        batch_.resize(sealed_);
+    }
+
+    void seal() noexcept {
+        seal_burst(*ctx_.crypto, {jobs_.data(), sealed_});
+        if (checksums_) [[unlikely]] {
+            set_checksums();
+        }
+    }
+
+    void account() noexcept {
+        for (Share& share : shares_) {
+            if (share.granted != 0) [[likely]] {
+                share.tunnel->out->add_bytes(share.bytes);
+                (*ctx_.counters->tunnel_tx)[share.key].add(share.granted, share.bytes);
+            }
+        }
+    }
 
 private:
-    // Returns the bytes of the inner packets.
-    template <EspCarrier carrier>
-    std::uint64_t seal_all(const Tunnel& tunnel, std::uint16_t first, std::uint16_t last,
-                           std::uint64_t sequence) noexcept {
-        std::uint64_t bytes = 0;
-        for (std::uint16_t i = first; i < last; ++i) {
-            rte_mbuf* m = batch_[i];
-            if (i + 1 < last) {
-                prefetch(*batch_[static_cast<std::uint16_t>(i + 1)]);
+    Share open(std::uint32_t index) const noexcept {
+        const Tunnel& tunnel = ctx_.config->tunnels[index];
+        const bool seals = tunnel.up && tunnel.out != nullptr && tunnel.outer_egress != kNone;
+        if (seals) [[likely]] {
+            tunnel.out->prefetch();
+        }
+        return {.tunnel = seals ? &tunnel : nullptr,
+                .next = 0,
+                .bytes = 0,
+                .key = index,
+                .wanted = 0,
+                .granted = 0,
+                .left = 0,
+                .layout = {},
+                .refusal = Drop::tunnel_down};
+    }
+
+    void wrap(rte_mbuf& m, Share& share, SealJob& job) noexcept {
+        const Tunnel& tunnel = *share.tunnel;
+        PacketMeta& pm = meta(m);
+        const std::uint16_t inner_bytes = pm.l3_length;
+        const auto esp_bytes = static_cast<std::uint32_t>(sealed_len(share.layout, inner_bytes));
+        std::uint8_t* esp = rte_pktmbuf_mtod(&m, std::uint8_t*) - payload_offset(share.layout);
+        const std::uint64_t sequence = share.next++;
+        job = {.sa = tunnel.out,
+               .esp = esp,
+               .seq = sequence,
+               .payload_len = inner_bytes,
+               .next_header = pm.ip == IpVersion::v4 ? kNextHeaderIpv4 : kNextHeaderIpv6};
+        write_outer_header(tunnel, ctx_.config->dscp_maps[tunnel.dscp_map],
+                           {.m = m, .outer = esp - tunnel.outer_len, .esp_bytes = esp_bytes, .sequence = sequence});
+        const auto total = static_cast<std::uint16_t>(tunnel.outer_len + esp_bytes);
+        m.data_off = static_cast<std::uint16_t>(m.data_off - tunnel.outer_len - payload_offset(share.layout));
+        m.data_len = total;
+        m.pkt_len = total;
+        pm.l3_length = total;
+        pm.ip = tunnel.outer_is_ipv4() ? IpVersion::v4 : IpVersion::v6;
+        pm.egress = tunnel.outer_egress;
+        share.bytes += inner_bytes;
+        checksums_ |= tunnel.outer_len == sizeof(Ipv6Header) + sizeof(UdpHeader);
+    }
+
+    void set_checksums() noexcept {
+        for (std::uint16_t i = 0; i < sealed_; ++i) {
+            auto* outer = rte_pktmbuf_mtod(batch_[i], std::uint8_t*);
+            if (outer + sizeof(Ipv6Header) + sizeof(UdpHeader) == jobs_[i].esp) {
+                set_udp_checksum(outer, batch_[i]->data_len - sizeof(Ipv6Header));
             }
-            bytes += meta(*m).l3_length;
-            seal<carrier>(ctx_, tunnel, *m, sequence + (i - first));
-            batch_.data()[kept_++] = m;
         }
-        return bytes;
-    }
-    void drop(std::uint16_t first, std::uint16_t last, Drop reason) noexcept {
-        for (std::uint16_t i = first; i < last; ++i) {
-            ctx_.drop(batch_[i], reason);
-        }
-    }
-    static void prefetch(const rte_mbuf& m) noexcept {
-        rte_prefetch0(rte_pktmbuf_mtod_offset(&m, const void*, m.data_len));
     }
 
     Context& ctx_;
     Batch& batch_;
-    std::uint16_t kept_ = 0;
+    BurstGroups<Share> shares_;
+    std::array<std::uint8_t, kBurst> share_of_;
+    std::array<SealJob, kBurst> jobs_;
+    std::uint16_t sealed_ = 0;
+    bool checksums_ = false;  // some outer packets are UDP over IPv6
 };
 
 }  // namespace
 
 void EspOut::process(Context& ctx, Batch& batch) noexcept {
-    batch.for_each(ctx, [](rte_mbuf& m) noexcept { return has_room(m); });
-    Run run{ctx, batch};
-    for (std::uint16_t first = 0, last = 0; first < batch.size(); first = last) {
-        const std::uint16_t tunnel = meta(*batch[first]).tunnel;
-        while (last < batch.size() && meta(*batch[last]).tunnel == tunnel) {
-            ++last;
-        }
-        run.seal_run(first, last);
-    }
-    batch.resize(run.kept());
+    Sealing sealing{ctx, batch};
+    sealing.prefetch();
+    sealing.gather();
+    sealing.number();
+    sealing.wrap();
+    sealing.seal();
+    sealing.account();
 }
 
 }  // namespace twinspan

@@ -1,7 +1,6 @@
-// Seals packets into their tunnel (RFC 4303 section 3.3, tunnel mode; AES-GCM by RFC 4106) and puts the outer
-// IPv4 header on, with a UDP header behind it where there is NAT on the way (RFC 3948). Needs: meta.tunnel, data at the
-// inner IP header. Leaves: data at the outer header, meta.egress the outer path. The outer ECN field is not-ECT: RFC
-// 6040 compatibility mode. Thread: worker.
+// Seals packets into their tunnels (RFC 4303 section 3.3, tunnel mode) and puts the outer IP header on, with a UDP
+// header behind it where there is NAT on the way (RFC 3948). Needs: meta.tunnel, data at the inner IP header. Leaves:
+// data at the outer header, meta.egress the outer path, packets in their order. Thread: worker.
 #pragma once
 
 #include "dataplane/packet/batch.hpp"

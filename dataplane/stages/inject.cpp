@@ -11,16 +11,25 @@
 namespace twinspan {
 namespace {
 
-// Linux's routes are not ours: it knows neither `encrypt:` nor the pools. Under the one nothing leaves in clear, and
-// past the others it may send only as itself; what it merely forwards would go out untranslated.
+// Offset of the UDP header from the frame's start; 0: no whole datagram of UDP. Extension headers IKE has none.
+unsigned find_udp(const Ipv4Header& ip) noexcept {
+    const bool whole = (ip.fragment.raw & (kIpv4MoreFragments.raw | kIpv4FragmentOffset.raw)) == 0;
+    return ip.protocol == +IpProtocol::udp && ip.header_bytes() >= sizeof(Ipv4Header) && whole
+               ? static_cast<unsigned>(sizeof(EthernetHeader)) + ip.header_bytes()
+               : 0;
+}
+unsigned find_udp(const Ipv6Header& ip) noexcept {
+    return ip.next_header == +IpProtocol::udp ? static_cast<unsigned>(sizeof(EthernetHeader) + sizeof(Ipv6Header)) : 0;
+}
+
 // IKE of one of our tunnels, from our end to its gateway (RFC 7296, RFC 3948 section 2.2): port 500, or the NAT
 // traversal port with the marker or a keepalive. It brings the encryption up, so it cannot be under it. ESP of Linux's
 // making is none: it would use the numbers of an SA that is ours.
-bool is_ike_of_tunnel(const Snapshot& config, rte_mbuf& m, const Ipv4Header& ip) noexcept {
-    const unsigned udp_at = static_cast<unsigned>(sizeof(EthernetHeader)) + ip.header_bytes();
+template <class Header>
+bool is_ike_of_tunnel(const Snapshot& config, rte_mbuf& m, const Header& ip) noexcept {
+    const unsigned udp_at = find_udp(ip);
     const unsigned payload_at = udp_at + static_cast<unsigned>(sizeof(UdpHeader));
-    if (ip.protocol != +IpProtocol::udp || ip.header_bytes() < sizeof(Ipv4Header) || m.data_len <= payload_at ||
-        (ip.fragment.raw & (kIpv4MoreFragments.raw | kIpv4FragmentOffset.raw)) != 0) {
+    if (udp_at == 0 || m.data_len <= payload_at) {
         return false;
     }
     const be16 port = header_at<UdpHeader>(m, udp_at).src_port;
@@ -35,8 +44,8 @@ bool is_ike_of_tunnel(const Snapshot& config, rte_mbuf& m, const Ipv4Header& ip)
     return std::ranges::any_of(config.tunnels, [&](const Tunnel& t) { return t.local == from && t.remote == to; });
 }
 
-bool is_ike_of_tunnel(const Snapshot&, rte_mbuf&, const Ipv6Header&) noexcept { return false; }
-
+// Linux's routes are not ours: it knows neither `encrypt:` nor the pools. Under the one nothing leaves in clear, and
+// past the others it may send only as itself; what it merely forwards would go out untranslated.
 template <class Header>
 Verdict may_leave(const Snapshot& config, const Leg& leg, rte_mbuf& m) noexcept {
     if (m.data_len < sizeof(EthernetHeader) + sizeof(Header)) {

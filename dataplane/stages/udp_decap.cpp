@@ -5,6 +5,8 @@
 namespace twinspan {
 namespace {
 
+constexpr unsigned kMostL4Offset = 0xff;  // what PacketMeta holds
+
 // Bytes behind the UDP header, or none where the length it gives is not in the packet. A first fragment has those that
 // came with it.
 bool payload_of(rte_mbuf& m, const PacketMeta& pm, unsigned& bytes) noexcept {
@@ -37,8 +39,8 @@ Verdict decap(const Snapshot& config, rte_mbuf& m) noexcept {
     if (bytes < sizeof(EspHeader)) [[unlikely]] {
         return Drop::esp_bad_length;
     }
-    if (pm.ip != IpVersion::v4) [[unlikely]] {
-        return Drop::esp_wrong_peer;  // tunnels have IPv4 ends
+    if (at > kMostL4Offset) [[unlikely]] {
+        return Drop::malformed_frame;  // behind extension headers that no peer has a reason to send
     }
     pm.protocol = +IpProtocol::esp;
     pm.l4_offset = static_cast<std::uint8_t>(at);

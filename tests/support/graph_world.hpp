@@ -37,17 +37,24 @@ public:
     void from_linux(std::initializer_list<TestPacket*> packets) { from_linux(mbufs(packets)); }
 
     // This inner packet, whatever it is, as the far end of tunnel 0 sends it: outer header and ESP.
-    Bytes from_peer(std::span<const std::uint8_t> inner) {
-        return ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, +IpProtocol::esp, sealed_by_peer(inner));
+    Bytes from_peer(std::span<const std::uint8_t> inner, std::uint8_t tos = 0) {
+        PacketSpec spec = outer_by_peer();
+        spec.tos = tos;
+        return ip_packet(spec, +IpProtocol::esp, sealed_by_peer(inner));
     }
     // The same in UDP (RFC 3948).
-    Bytes from_peer_in_udp(std::span<const std::uint8_t> inner, std::uint16_t dst_port = 4500) {
-        return udp_packet({.src = "20.51.0.4",
-                           .dst = "203.0.113.1",
-                           .src_port = 1024,
-                           .dst_port = dst_port,
-                           .payload = sealed_by_peer(inner),
-                           .udp_checksum = false});
+    Bytes from_peer_in_udp(std::span<const std::uint8_t> inner, std::uint16_t dst_port = 4500, std::uint8_t tos = 0) {
+        return datagram_by_peer(sealed_by_peer(inner), dst_port, tos);
+    }
+    // Any bytes in such a datagram.
+    Bytes datagram_by_peer(const Bytes& payload, std::uint16_t dst_port = 4500, std::uint8_t tos = 0) {
+        PacketSpec spec = outer_by_peer();
+        spec.src_port = 1024;
+        spec.dst_port = dst_port;
+        spec.payload = payload;
+        spec.tos = tos;
+        spec.udp_checksum = !config.tunnels[0].local.is_v4();
+        return udp_packet(spec);
     }
     Bytes sealed_by_peer(std::span<const std::uint8_t> inner) {
         Bytes esp(kPayloadOffset + inner.size() + kEspMaxRoom);
@@ -91,6 +98,9 @@ public:
     Graph graph;
 
 private:
+    PacketSpec outer_by_peer() const {
+        return {.src = config.tunnels[0].remote.text(), .dst = config.tunnels[0].local.text()};
+    }
     static std::vector<rte_mbuf*> mbufs(std::initializer_list<TestPacket*> packets) {
         std::vector<rte_mbuf*> out;
         for (TestPacket* p : packets) {

@@ -102,7 +102,7 @@ Bytes filler(std::size_t size) {
 Bytes ip_packet(const PacketSpec& spec, std::uint8_t protocol, std::span<const std::uint8_t> l4) {
     Bytes out;
     if (is_ip6(spec.src)) {
-        append32(out, 6u << 28 | static_cast<std::uint32_t>(spec.tos) << 20);
+        append32(out, 6u << 28 | static_cast<std::uint32_t>(spec.tos) << 20 | spec.flow_label);
         append16(out, static_cast<std::uint16_t>(l4.size()));
         append(out, std::array{protocol, spec.ttl});
     } else {

@@ -31,7 +31,8 @@ struct PacketSpec {
     std::uint8_t ttl = 64;
     std::uint8_t tos = 0;
     std::uint16_t id = 0x1234;
-    std::uint16_t fragment = 0;             // flags and offset, host order
+    std::uint16_t fragment = 0;             // flags and offset, host order; IPv4 only, as the ID
+    std::uint32_t flow_label = 0;           // IPv6 only
     Bytes ip_options = {};                  // a multiple of four bytes; IPv4 only
     std::uint8_t tcp_flags = kTcpAck;
     Bytes tcp_options = {};                 // a multiple of four bytes

@@ -210,6 +210,13 @@ void SmallWorld::encapsulate(std::size_t tunnel, std::uint16_t local_port, std::
     receive();
 }
 
+void SmallWorld::between(std::size_t tunnel, const std::string& local, const std::string& remote) {
+    Tunnel& t = config.tunnels[tunnel];
+    t.local = IpAddress::parse(local).value();
+    t.remote = IpAddress::parse(remote).value();
+    make_outer_header(t);
+}
+
 void SmallWorld::make_routes() {
     const auto to = [](GroupIndex group, bool encrypt = false) {
         return RouteResult{RouteKind::forward, group, encrypt};

@@ -98,6 +98,8 @@ public:
     std::uint64_t drops(Drop reason) const { return counters[reason].read(); }
     // From now on the tunnel's ESP is in UDP (RFC 3948); both ports 0: no more.
     void encapsulate(std::size_t tunnel, std::uint16_t local_port = 4500, std::uint16_t remote_port = 4500);
+    // From now on the tunnel has these ends, of either IP version.
+    void between(std::size_t tunnel, const std::string& local, const std::string& remote);
     std::uint64_t all_drops() const;
 
     NaiveFib fib;

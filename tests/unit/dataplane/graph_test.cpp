@@ -139,16 +139,23 @@ TEST_F(GraphTest, EachWayOfArrivalIsForItsSasOnly) {
     check(bare);
 }
 
-TEST_F(GraphTest, EspInUdpFromSomebodyElse) {
+// A NAT may give the peer another address; the SA's key says that it is the peer.
+TEST_F(GraphTest, EspInUdpFromElsewhere) {
     encapsulate(0);
-    Bytes packet = test::udp_packet({.src = "20.51.0.99",
-                                     .dst = "203.0.113.1",
-                                     .src_port = 4500,
-                                     .dst_port = 4500,
-                                     .payload = sealed_by_peer(test::udp_packet({.src = "10.20.1.2"}))});
+    Bytes packet =
+        test::udp_packet({.src = "20.51.0.99",
+                          .dst = "203.0.113.1",
+                          .src_port = 4500,
+                          .dst_port = 4500,
+                          .payload = sealed_by_peer(test::udp_packet({.src = "10.20.1.2", .dst = "10.10.0.10"}))});
     TestPacket& p = from_msee(packet);
     from_wire({&p});
-    expect_dropped(p, Drop::esp_wrong_peer);
+    expect_sent(p, kLanPort);
+    packet = from_peer_in_udp(test::udp_packet({.src = "10.20.1.2", .dst = "10.10.0.10"}));
+    packet.back() ^= 1;
+    TestPacket& forged = from_msee(packet);
+    from_wire({&forged});
+    expect_dropped(forged, Drop::esp_auth_failed);
 }
 
 TEST_F(GraphTest, IkeAndKeepalivesBesideEspInOneBurst) {

@@ -313,5 +313,203 @@ TEST_F(EspInTest, AWholeBurstInReverse) {
     }
 }
 
+// RFC 6040 section 4.2 through the stage: the inner field, IPv4's checksum, and what is told.
+TEST_F(EspInTest, EcnOfEveryCombination) {
+    // [inner][outer]; 4: dropped
+    constexpr unsigned kWanted[4][4] = {{0, 0, 0, 4}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};
+    std::uint64_t seq = 0;
+    for (const bool v6 : {false, true}) {
+        for (unsigned inner = 0; inner < 4; ++inner) {
+            for (unsigned outer_field = 0; outer_field < 4; ++outer_field) {
+                test::PacketSpec spec{
+                    .src = "10.20.0.1", .dst = "10.10.0.10", .tos = static_cast<std::uint8_t>(0xb8 | inner)};
+                if (v6) {
+                    spec.src = "fd10:20::1";
+                    spec.dst = "fd10:10::10";
+                }
+                TestPacket& p =
+                    outer(sealed(*peer0, ++seq, test::udp_packet(spec), v6 ? kNextHeaderIpv6 : kNextHeaderIpv4), 0,
+                          {.tos = static_cast<std::uint8_t>(outer_field)});
+                run(stage, {&p});
+                const unsigned wanted = kWanted[inner][outer_field];
+                ASSERT_EQ(batch.size(), wanted == 4 ? 0 : 1) << inner << " in " << outer_field;
+                if (wanted != 4) {
+                    spec.tos = static_cast<std::uint8_t>(0xb8 | wanted);  // the DSCP inside is left alone
+                    EXPECT_EQ(p.bytes(), test::udp_packet(spec)) << inner << " in " << outer_field;
+                }
+            }
+        }
+    }
+    EXPECT_EQ(drops(Drop::esp_ecn_illegal), 2u);
+    EXPECT_EQ(all_drops(), 2u);
+    EXPECT_EQ(counters.ecn_dangerous.read(), 2u * 4);
+    EXPECT_EQ(counters.ecn_unused.read(), 2u * 1);
+    EXPECT_TRUE(seen(4)) << "what is dropped was authentic";
+}
+TEST_F(EspInTest, TheOuterDscpStaysOutside) {
+    TestPacket& p = outer(sealed(*peer0, 1, sized(60)), 0, {.tos = 0xb8});
+    run(stage, {&p});
+    expect_kept(p);
+    EXPECT_EQ(p.bytes(), sized(60));
+}
+TEST_F(EspInTest, AnInnerPacketTooShortForAFieldIsLeftAlone) {
+    TestPacket& p = outer(sealed(*peer0, 1, {0x45, 0x02}), 0, {.tos = 3});
+    run(stage, {&p});
+    EXPECT_EQ(p.bytes(), (Bytes{0x45, 0x02}));
+}
+
+struct EspInPeerTest : EspInTest {
+    EspInPeerTest() { encapsulate(0); }
+    // In UDP, from anywhere.
+    TestPacket& in_udp(std::uint64_t seq, const char* src = "20.51.0.4", std::uint16_t port = 4500,
+                       const char* dst = "203.0.113.1", Bytes esp = {}) {
+        if (esp.empty()) {
+            esp = sealed(*peer0, seq, sized(60));
+        }
+        TestPacket& p =
+            parsed(test::udp_packet({.src = src, .dst = dst, .src_port = port, .dst_port = 4500, .payload = esp}),
+                   Zone::microsoft_peering, kMsftPri);
+        p.meta().protocol = 50;
+        p.meta().l4_offset = static_cast<std::uint8_t>(p.meta().l4_offset + 8);
+        return p;
+    }
+    void expect_peer(const std::string& address, std::uint16_t port) {
+        const auto last = in0->peer().load();
+        ASSERT_TRUE(last);
+        const IpAddress wanted = IpAddress::parse(address).value();
+        EXPECT_EQ(last->address, wanted.bytes);
+        EXPECT_EQ(last->ipv6, !wanted.is_v4());
+        EXPECT_EQ(be16{last->port_be}, to_be16(port));
+    }
+    void arrives(TestPacket& p, std::uint16_t kept = 1) {
+        run(stage, {&p});
+        ASSERT_EQ(batch.size(), kept);
+    }
+};
+
+TEST_F(EspInPeerTest, IsWhereTheNewestPacketCameFrom) {
+    EXPECT_FALSE(in0->peer().load());
+    arrives(in_udp(1));
+    expect_peer("20.51.0.4", 4500);
+    arrives(in_udp(2, "20.51.0.4", 61234));
+    expect_peer("20.51.0.4", 61234);
+    arrives(in_udp(3, "192.0.2.77", 61234));
+    expect_peer("192.0.2.77", 61234);
+    EXPECT_FALSE(in1->peer().load());
+}
+TEST_F(EspInPeerTest, AReplayFromElsewhereMovesNothing) {
+    const Bytes esp = sealed(*peer0, 5, sized(60));
+    arrives(in_udp(5, "20.51.0.4", 4500, "203.0.113.1", esp));
+    arrives(in_udp(5, "192.0.2.66", 4500, "203.0.113.1", esp), 0);
+    expect_peer("20.51.0.4", 4500);
+    EXPECT_EQ(drops(Drop::esp_replayed), 1u);
+    TestPacket& original = in_udp(6);
+    TestPacket& copy = in_udp(6, "192.0.2.66");  // in one burst, the copy behind
+    run(stage, {&original, &copy});
+    EXPECT_EQ(batch.size(), 1);
+    expect_peer("20.51.0.4", 4500);
+}
+TEST_F(EspInPeerTest, AnOldPacketThatWasHeldBackMovesNothing) {
+    arrives(in_udp(10));
+    arrives(in_udp(9, "192.0.2.66"));
+    expect_peer("20.51.0.4", 4500);
+    TestPacket& old = in_udp(11, "192.0.2.66");
+    TestPacket& newest = in_udp(12);
+    TestPacket& late = in_udp(8, "192.0.2.66");
+    run(stage, {&newest, &old, &late});
+    EXPECT_EQ(batch.size(), 3);
+    expect_peer("20.51.0.4", 4500);
+}
+TEST_F(EspInPeerTest, AForgeryMovesNothing) {
+    arrives(in_udp(1));
+    Bytes forged = sealed(*peer0, 2, sized(60));
+    forged.back() ^= 1;
+    arrives(in_udp(2, "192.0.2.66", 4500, "203.0.113.1", forged), 0);
+    expect_peer("20.51.0.4", 4500);
+    EXPECT_EQ(drops(Drop::esp_auth_failed), 1u);
+}
+TEST_F(EspInPeerTest, OurOwnEndDoesNotMove) {
+    arrives(in_udp(1, "20.51.0.4", 4500, "203.0.113.5"), 0);
+    EXPECT_EQ(drops(Drop::esp_wrong_peer), 1u);
+    EXPECT_FALSE(seen(1));
+}
+TEST_F(EspInPeerTest, BareEspKeepsItsPeer) {
+    encapsulate(0, 0, 0);
+    TestPacket& p =
+        parsed(test::ip_packet({.src = "192.0.2.66", .dst = "203.0.113.1"}, 50, sealed(*peer0, 1, sized(60))));
+    arrives(p, 0);
+    EXPECT_EQ(drops(Drop::esp_wrong_peer), 1u);
+    arrives(arrival(2, sized(60)));
+    EXPECT_FALSE(in0->peer().load()) << "there is nothing to follow";
+}
+TEST_F(EspInPeerTest, OverIpv6) {
+    between(0, "2001:db8::1", "2001:db8::4");
+    arrives(in_udp(1, "2001:db8::99", 61234, "2001:db8::1"));
+    expect_peer("2001:db8::99", 61234);
+    arrives(in_udp(2, "2001:db8::4", 4500, "2001:db8::2"), 0);
+    EXPECT_EQ(drops(Drop::esp_wrong_peer), 1u);
+    arrives(in_udp(3), 0);
+    EXPECT_EQ(drops(Drop::esp_wrong_peer), 2u);
+}
+// A rekey that changes the encapsulation: what the peer still sends the old way passes.
+TEST_F(EspInPeerTest, TheEncapsulationIsTheSasNotTheTunnels) {
+    config.tunnels[0].encapsulation = {};
+    make_outer_header(config.tunnels[0]);
+    arrives(in_udp(1));
+    expect_peer("20.51.0.4", 4500);
+}
+
+struct EspInOverIpv6Test : EspInTest {
+    EspInOverIpv6Test() { between(0, "2001:db8::1", "2001:db8::4"); }
+    TestPacket& from(const char* src, const char* dst) {
+        return parsed(test::ip_packet({.src = src, .dst = dst}, 50, sealed(*peer0, 1, sized(60))));
+    }
+};
+TEST_F(EspInOverIpv6Test, BothVersionsInside) {
+    TestPacket& a = from("2001:db8::4", "2001:db8::1");
+    run(stage, {&a});
+    expect_kept(a);
+    EXPECT_EQ(a.bytes(), sized(60));
+    const Bytes inner = test::udp_packet({.src = "fd10:20::1", .dst = "fd10:10::10"});
+    TestPacket& b = parsed(
+        test::ip_packet({.src = "2001:db8::4", .dst = "2001:db8::1"}, 50, sealed(*peer0, 2, inner, kNextHeaderIpv6)));
+    run(stage, {&b});
+    expect_kept(b);
+    EXPECT_EQ(b.bytes(), inner);
+}
+TEST_F(EspInOverIpv6Test, WrongPeers) {
+    run(stage, {&from("2001:db8::5", "2001:db8::1"), &from("2001:db8::4", "2001:db8::2"),
+                &from("2001:db9::4", "2001:db8::1"), &arrival(1, sized(60))});
+    EXPECT_TRUE(batch.empty());
+    EXPECT_EQ(drops(Drop::esp_wrong_peer), 4u);
+    EXPECT_FALSE(seen(1));
+}
+
+// Packets of two SAs that take turns, numbers in disorder, one of them twice: each SA's window sees its own.
+TEST_F(EspInTest, InterleavedSasAndAReplayAmongThem) {
+    std::vector<TestPacket*> in;
+    Packets wanted;
+    for (const std::uint64_t seq : {7u, 3u, 7u, 9u, 1u, 3u}) {
+        const bool fresh = in.size() != 4 && in.size() != 10;
+        in.push_back(&arrival(seq, sized(60)));
+        in.push_back(&arrival1(seq, sized(61)));
+        if (fresh) {
+            wanted.push_back(&in[in.size() - 2]->mbuf);
+            wanted.push_back(&in.back()->mbuf);
+        }
+    }
+    batch.clear();
+    for (TestPacket* p : in) {
+        batch.push(&p->mbuf);
+    }
+    stage.process(ctx, batch);
+    EXPECT_EQ(all(batch), wanted);
+    EXPECT_EQ(drops(Drop::esp_replayed), 4u);
+    EXPECT_EQ((*counters.tunnel_rx)[0].packets.read(), 4u);
+    EXPECT_EQ((*counters.tunnel_rx)[1].packets.read(), 4u);
+    EXPECT_EQ(in0->replay().highest(), 9u);
+    EXPECT_EQ(in1->usage(), (SaUsage{4, 4 * 61}));
+}
+
 }  // namespace
 }  // namespace twinspan

@@ -104,6 +104,25 @@ TEST_F(InjectGatewayTest, IkeBehindIpOptionsPasses) {
     spec.ip_options = Bytes(8, 1);
     expect_sent(spec);
 }
+TEST_F(InjectGatewayTest, IkeOverIpv6Passes) {
+    between(0, "fd10:10::1", "fd10:20::4");
+    for (const std::uint16_t port : std::array<std::uint16_t, 2>{500, 4500}) {
+        clear_lists();
+        batch.clear();
+        test::PacketSpec spec = ike(port);
+        spec.src = "fd10:10::1";
+        spec.dst = "fd10:20::4";
+        TestPacket& p = on(kMsftPriTap, frame(test::udp_packet(spec)));
+        run(stage, {&p});
+        EXPECT_EQ(all(ctx.transmit[kPriPort]), Packets{&p.mbuf}) << port;
+    }
+    EXPECT_EQ(all_drops(), 0u);
+    clear_lists();
+    test::PacketSpec other = ike(500);
+    other.src = "fd10:10::2";
+    other.dst = "fd10:20::4";
+    expect_refused(other);
+}
 TEST_F(InjectGatewayTest, AKeepalivePasses) {
     test::PacketSpec spec = ike(4500);
     spec.payload = {0xff};

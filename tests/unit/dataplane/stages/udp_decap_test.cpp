@@ -157,12 +157,42 @@ TEST_F(UdpDecapTest, OverIpv6) {
     s.src = "fd10:20::1";
     s.dst = "fd10:10::1";
     s.udp_checksum = true;
-    expect_drop(arrival(s), Drop::esp_wrong_peer);
+    expect_esp(arrival(s), 48, 64);
+    clear_lists();
+    Bytes no_checksum = test::udp_packet(s);
+    no_checksum[46] = no_checksum[47] = 0;
+    expect_esp(parsed(no_checksum), 48, 64);  // RFC 6935 allows it to a tunnel
     clear_lists();
     std::fill_n(s.payload.begin(), 4, std::uint8_t{0});
     TestPacket& ike = arrival(s);
     run(stage, {&ike});
     EXPECT_EQ(all(batch), Packets{&ike.mbuf});
+}
+TEST_F(UdpDecapTest, BehindMoreExtensionHeadersThanItsOffsetCanTell) {
+    test::PacketSpec s = spec(esp(64));
+    s.src = "fd10:20::1";
+    s.dst = "fd10:10::1";
+    const Bytes plain = test::udp_packet(s);
+    for (const std::size_t l4_offset : {247u, 248u, 255u}) {
+        clear_lists();
+        Bytes long_way(plain.begin(), plain.begin() + 40);
+        long_way.resize(l4_offset);
+        long_way.insert(long_way.end(), plain.begin() + 40, plain.end());
+        TestPacket& p = parsed(long_way);
+        PacketMeta& pm = p.meta();
+        pm.protocol = 17;
+        pm.dst_port = to_be16(4500);
+        pm.l4_offset = static_cast<std::uint8_t>(l4_offset);
+        pm.l3_length = static_cast<std::uint16_t>(long_way.size());
+        if (l4_offset == 247) {
+            expect_esp(p, 255, 64);
+        } else {
+            run(stage, {&p});
+            EXPECT_TRUE(batch.empty());
+        }
+    }
+    EXPECT_EQ(drops(Drop::malformed_frame), 2u);
+    EXPECT_EQ(all_drops(), 2u);
 }
 
 }  // namespace
