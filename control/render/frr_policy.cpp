@@ -251,14 +251,18 @@ Announced announced_on(const Config& config, const LegConfig& leg) {
     if (peering != config.peering_bgp.end() && peering->announce_given) {
         return {peering->announce4, peering->announce6};
     }
-    // Azure prefers the circuit to a tunnel over it for one and the same prefix, and would answer in clear.
+    // Azure prefers the circuit to a tunnel over it for one and the same prefix, and would answer in clear. An end is
+    // reached over its own link alone: over the other one it would lead a router's own session to it astray, too.
+    bool tunnels = false;
     std::set<Prefix4> ends;
     for (const TunnelConfig& tunnel : config.tunnels) {
-        if (config.legs[tunnel.leg].zone == Zone::private_peering) {
+        const LegConfig& over = config.legs[tunnel.leg];
+        tunnels |= over.zone == Zone::private_peering;
+        if (over.netdev == leg.netdev) {
             ends.insert({tunnel.local, 32});
         }
     }
-    if (!ends.empty()) {
+    if (tunnels) {
         return {{ends.begin(), ends.end()}, {}};
     }
     return {config.bgp->announce4, config.bgp->announce6};

@@ -22,21 +22,24 @@ class Report:
 
 def run(scene, bed: Testbed, report: Report) -> None:
     """A scene that breaks is one failure; the next ones run all the same."""
-    before = time.monotonic()
+    before, failed = time.monotonic(), report.failed
     try:
         scene(bed, report.expect)
     except (RuntimeError, TimeoutError, KeyError, IndexError, OSError, ValueError, StopIteration, subprocess.SubprocessError) as error:
         report.expect(False, scene.__name__, f"{type(error).__name__}: {str(error)[-1500:]}")
         traceback.print_exc(file=open(RESULTS / "traceback.log", "a"))
+    if report.failed > failed:
+        keep(bed, scene.__name__)
     print(f"----  {scene.__name__} took {time.monotonic() - before:.1f} s", flush=True)
 
 
-def keep(bed: Testbed) -> None:
-    """State at the end, for a person."""
-    wanted = [("nva", "ip", "-s", "xfrm", "state"), ("nva", "ip", "route"), ("peer", "ip", "-s", "xfrm", "state"), ("peer", "cat", "/proc/net/xfrm_stat"),
-              *(("nva", str(BIN / "twinspanctl"), "--name", "nva", "show", what)
-                for what in ("tunnels", "legs", "ports", "routes", "neighbours", "drops", "metrics", "accounting"))]
-    with open(RESULTS / "end.log", "w") as file:
+def keep(bed: Testbed, name: str) -> None:
+    """How things stand, for a person."""
+    both = (("ip", "-s", "xfrm", "state"), ("ip", "route"), ("ip", "nexthop"), ("ip", "neighbour"), ("cat", "/proc/net/xfrm_stat"))
+    wanted = [(namespace, *command) for namespace in ("nva", "peer") for command in both]
+    wanted += [("nva", str(BIN / "twinspanctl"), "--name", "nva", "show", what)
+               for what in ("tunnels", "legs", "ports", "routes", "neighbours", "drops", "metrics", "accounting")]
+    with open(RESULTS / f"state-{name}.log", "w") as file:
         for namespace, *command in wanted:
             done = subprocess.run(["ip", "netns", "exec", namespace, *command], capture_output=True, text=True)
             file.write(f"[{namespace}] {' '.join(command)}\n{done.stdout}{done.stderr}\n")
@@ -52,8 +55,9 @@ def main() -> int:
     wanted = sys.argv[1:]
     for scene in scenes.ALL:
         if not wanted or scene in scenes.ALWAYS or scene.__name__ in wanted:
+            if scene is scenes.end:
+                keep(bed, "end")
             run(scene, bed, report)
-    keep(bed)
     print(f"{report.passed} passed, {report.failed} failed", flush=True)
     return 1 if report.failed or not report.passed else 0
 

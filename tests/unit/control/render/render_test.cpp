@@ -67,6 +67,7 @@ TEST_F(Render, PrivatePeeringHearsOfTunnelEndsAloneWhenTunnelsRunOverIt) {
     const std::string text = frr_conf();
     EXPECT_TRUE(has_line(text, "ip prefix-list announce-prv-pri seq 5 permit 172.16.0.1/32"));
     EXPECT_EQ(text.find("announce-prv-pri seq 5 permit 10.10.0.0/16"), std::string::npos);
+    EXPECT_TRUE(has_line(text, "ip prefix-list announce-prv-sec seq 5 deny any")) << "an end is on its own link alone";
     EXPECT_TRUE(has_line(text, "ip prefix-list announce-azure-0 seq 5 permit 10.10.0.0/16")) << "in the tunnel";
     change("bgp: { communities: [\"12076:50026\"] }", "bgp: { announce: [10.10.7.0/24] }");
     const std::string own = frr_conf();
