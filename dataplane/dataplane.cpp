@@ -23,6 +23,8 @@ namespace {
 // Room for what all others receive while the owner sleeps at its longest (200 us at 20 million packets a second).
 constexpr unsigned kOwnerRing = 4096;
 
+constexpr unsigned kOffers = 1024;
+
 struct WorkerThread {
     std::unique_ptr<Engine> crypto;
     std::unique_ptr<WorkerCounters> counters = std::make_unique<WorkerCounters>();
@@ -62,6 +64,7 @@ struct Dataplane::Impl {
     std::unique_ptr<NatTable> nat;
     std::unique_ptr<PuntThread> punt;
     std::vector<PacketRing> owners;  // by worker: packets for the tunnels that it alone encrypts; none for a single one
+    PacketRing offers;  // bursts of ESP that any worker may decrypt; none for a single one
     std::vector<Port> ports;
     std::vector<WorkerThread> workers;
     std::atomic<bool> stopping{false};  // control: writes, worker: reads
@@ -112,6 +115,13 @@ Result<void> Dataplane::Impl::make_workers() {
             return std::unexpected(ring.error());
         }
         owners.push_back(std::move(*ring));
+    }
+    if (options.workers > 1) {
+        auto ring = make_exchange_ring("offers", kOffers);
+        if (!ring) {
+            return std::unexpected(ring.error());
+        }
+        offers = std::move(*ring);
     }
     return {};
 }
@@ -223,6 +233,7 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
                      .punt = impl.punt->punt_ring(w),
                      .inject = impl.punt->inject_ring(w),
                      .owners = impl.owner_rings(),
+                     .offers = impl.offers.get(),
                      .snapshots = impl.snapshots.get(),
                      .counters = impl.workers[w].counters.get(),
                      .crypto = impl.workers[w].crypto.get(),

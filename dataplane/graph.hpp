@@ -69,7 +69,8 @@ using Routed = Pipeline<Route, Split<ByTarget, Forward, ToUs, ToPool, Glean, Dro
 
 // Once translated or decrypted, a packet is for Linux, or somewhere else; it does not go round again.
 using FromPool = Pipeline<NatIn, Routed<Punt, NoSecondTime>>;
-using FromTunnel = Pipeline<EspIn, ParseInner, ClampMss, Routed<Punt, NoSecondTime>>;
+using Opened = Pipeline<ParseInner, ClampMss, Routed<Punt, NoSecondTime>>;
+using FromTunnel = Pipeline<EspIn, Opened>;
 
 using ToUs = Split<EspOrOther, FromTunnel, Pipeline<UdpDecap, Split<EspOrOther, FromTunnel, Punt>>>;
 
@@ -89,12 +90,15 @@ public:
     void from_self(Context& ctx, Batch& batch) noexcept { self_.process(ctx, batch); }
     // What another worker's HandOver left for this one.
     void from_worker(Context& ctx, Batch& batch) noexcept { worker_.process(ctx, batch); }
+    // What EspIn has lent to other workers, opened and accepted.
+    void from_tunnel(Context& ctx, Batch& batch) noexcept { opened_.process(ctx, batch); }
 
 private:
     graph::FromWire wire_;
     graph::FromLinux linux_;
     graph::FromSelf self_;
     graph::Sealed worker_;
+    graph::Opened opened_;
 };
 
 }  // namespace twinspan

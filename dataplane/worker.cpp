@@ -45,6 +45,10 @@ WorkerCore::WorkerCore(WorkerSetup setup)
     context_.counters = setup_.counters;
     context_.crypto = setup_.crypto;
     context_.nat = setup_.nat;
+    if (setup_.offers != nullptr) {
+        lent_ = std::make_unique<LentBursts>(setup_.offers, static_cast<std::uint32_t>(setup_.owners.size()));
+        context_.lent = lent_.get();
+    }
 }
 
 void WorkerCore::join() noexcept { setup_.snapshots->join(setup_.index); }
@@ -208,8 +212,26 @@ void WorkerCore::hand_over() noexcept {
     }
 }
 
+bool WorkerCore::help() noexcept {
+    const bool helped = help_to_open(setup_.offers, context_);
+    context_.counters->helped.add(helped);
+    return helped;
+}
+
+void WorkerCore::begin_finish(LentBurst& burst) noexcept {
+    context_.config = burst.config;
+    accept_esp(context_, burst.batch, burst.in);
+}
+
+void WorkerCore::end_finish() noexcept {
+    lent_->release();
+    context_.config = &setup_.snapshots->read();
+}
+
 void WorkerCore::end_loop(bool busy) noexcept {
-    setup_.snapshots->quiescent(setup_.index);
+    if (lent_ == nullptr || lent_->empty()) [[likely]] {  // bursts on loan hold on to their snapshots
+        setup_.snapshots->quiescent(setup_.index);
+    }
     context_.counters->loops.add(1);
     if (busy) {
         context_.counters->busy_loops.add(1);

@@ -5,11 +5,15 @@
 #include "dataplane/config/snapshot_slot.hpp"
 #include "dataplane/io/queue.hpp"
 #include "dataplane/packet/batch.hpp"
+#include "dataplane/state/lent_bursts.hpp"
+
+#include <rte_pause.h>
 
 #include <array>
 #include <atomic>
 #include <concepts>
 #include <cstdint>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -24,6 +28,7 @@ struct WorkerSetup {
     rte_ring* punt = nullptr;        // to the punt thread; null: what is punted is dropped as punt_ring_full
     rte_ring* inject = nullptr;      // from the punt thread; null: none
     std::vector<rte_ring*> owners{};  // by worker: to the one that owns a tunnel, this one's among them; empty: alone
+    rte_ring* offers = nullptr;  // of bursts to decrypt, for all workers; null: this one lends and helps nobody
     SnapshotSlot* snapshots = nullptr;
     WorkerCounters* counters = nullptr;
     Engine* crypto = nullptr;
@@ -60,12 +65,18 @@ public:
     void take_generated(Batch& batch) noexcept;
     void flush() noexcept;  // empties the context's lists
     void end_loop(bool busy) noexcept;
+    bool help() noexcept;  // opens a burst of another worker's
+    // The burst's own snapshot is the context's until end_finish.
+    void begin_finish(LentBurst& burst) noexcept;
+    void end_finish() noexcept;
+    bool is_awaited() const noexcept { return setup_.snapshots->awaited(setup_.index); }
     void idle() noexcept;  // after a loop without work: waits a little, longer each time
     void wake() noexcept { empty_loops_ = 0; }
 
     Context& context() noexcept { return context_; }
     const std::vector<RxQueue>& rx() const noexcept { return setup_.rx; }
     std::size_t workers() const noexcept { return setup_.owners.size(); }
+    LentBursts* lent() noexcept { return lent_.get(); }
 
 private:
     void transmit(std::uint16_t port) noexcept;
@@ -75,6 +86,7 @@ private:
 
     WorkerSetup setup_;
     Context context_{};
+    std::unique_ptr<LentBursts> lent_;
     std::uint64_t tsc_hz_;
     std::uint64_t next_tick_tsc_ = 0;
     TokenRate icmp_rate_;
@@ -89,6 +101,7 @@ concept PacketGraph = requires(G& graph, Context& ctx, Batch& batch) {
     { graph.from_linux(ctx, batch) } noexcept -> std::same_as<void>;  // meta.netdev says where from
     { graph.from_self(ctx, batch) } noexcept -> std::same_as<void>;  // ICMP errors
     { graph.from_worker(ctx, batch) } noexcept -> std::same_as<void>;  // from other workers' Context::handed
+    { graph.from_tunnel(ctx, batch) } noexcept -> std::same_as<void>;  // decrypted, perhaps by another worker
 };
 
 template <PacketGraph G>
@@ -111,13 +124,17 @@ public:
 
     // For callers that drive the loop themselves: join once, loop as often as wanted, leave once.
     void join() noexcept { core_.join(); }
-    void leave() noexcept { core_.leave(); }
+    void leave() noexcept {
+        finish_all_lent();
+        core_.leave();
+    }
     // One turn; says whether there was work.
     bool loop() noexcept {
         Context& ctx = core_.context();
         bool busy = false;
         core_.begin_loop();
         for (const RxQueue& queue : core_.rx()) {
+            make_room_to_lend();
             if (core_.receive(queue, batch_) != 0) {
                 busy = true;
                 graph_.from_wire(ctx, batch_);
@@ -135,6 +152,9 @@ public:
             graph_.from_worker(ctx, batch_);
             end_walk();
         }
+        if (core_.lent() != nullptr) {
+            busy = lend_and_help(busy);
+        }
         core_.end_loop(busy);
         return busy;
     }
@@ -142,6 +162,49 @@ public:
     Context& context() noexcept { return core_.context(); }
 
 private:
+    // One step on with what is lent: the oldest burst goes on its way, or one more is opened; false when all are in the
+    // hands of others.
+    bool finish_lent() noexcept {
+        LentBurst* oldest = core_.lent()->opened();
+        if (oldest == nullptr) {
+            return core_.lent()->open_one(core_.context());
+        }
+        core_.begin_finish(*oldest);
+        graph_.from_tunnel(core_.context(), oldest->batch);
+        end_walk();
+        core_.end_finish();
+        return true;
+    }
+    void make_room_to_lend() noexcept {
+        while (core_.lent() != nullptr && !core_.lent()->has_room()) [[unlikely]] {
+            if (!finish_lent()) {
+                rte_pause();
+            }
+        }
+    }
+    void finish_all_lent() noexcept {
+        while (core_.lent() != nullptr && !core_.lent()->empty()) {
+            if (!finish_lent()) {
+                rte_pause();
+            }
+        }
+    }
+    // What is opened goes on at once. A worker with nothing else to do opens its own bursts, or those of others.
+    bool lend_and_help(bool busy) noexcept {
+        if (core_.lent()->empty()) {
+            return busy || core_.help();
+        }
+        while (core_.lent()->opened() != nullptr) {
+            finish_lent();
+        }
+        if (core_.is_awaited()) [[unlikely]] {
+            finish_all_lent();
+        } else if (!busy && !core_.lent()->empty()) {
+            finish_lent();
+        }
+        return true;
+    }
+
     void end_walk() noexcept {
         if (!core_.context().generated.empty()) [[unlikely]] {
             core_.take_generated(batch_);

@@ -190,6 +190,7 @@ std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint6
     }
     set_tunnels(*snapshot, plan, live);
     snapshot->has_owners = std::ranges::any_of(snapshot->tunnels, [](const Tunnel& t) { return t.owner != kNone; });
+    snapshot->has_spread = std::ranges::any_of(snapshot->tunnels, &Tunnel::spread);
     set_failed(*snapshot, plan, live);
     snapshot->buckets.push_back(0);  // egress 0 drops: for group numbers that no group has
     snapshot->groups.resize(plan.groups.id_end());

@@ -117,6 +117,7 @@ struct Snapshot {
     std::vector<Egress> egresses;
     std::vector<Tunnel> tunnels;  // an index means the same tunnel in every snapshot: packets between workers carry it
     bool has_owners = false;  // a tunnel has one: HandOver has to look
+    bool has_spread = false;  // a tunnel is decrypted by any worker: EspIn has to look
     std::vector<DscpMap> dscp_maps{identity_dscp_map()};  // 0: the identity
     InboundSaTable inbound_sas;
     std::vector<NatPool> pools;

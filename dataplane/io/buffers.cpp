@@ -47,6 +47,8 @@ Result<PacketRing> make_shared_ring(const std::string& name, unsigned size) {
     return make_ring(name, size, RING_F_SC_DEQ);
 }
 
+Result<PacketRing> make_exchange_ring(const std::string& name, unsigned size) { return make_ring(name, size, 0); }
+
 void drain(rte_ring& ring) noexcept {
     void* m = nullptr;
     while (rte_ring_dequeue(&ring, &m) == 0) {

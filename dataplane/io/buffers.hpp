@@ -29,7 +29,9 @@ Result<BufferPool> make_buffer_pool(const std::string& name, std::uint32_t buffe
 Result<PacketRing> make_packet_ring(const std::string& name, unsigned size);
 // Any thread puts in, one takes out.
 Result<PacketRing> make_shared_ring(const std::string& name, unsigned size);
-// Frees what is in a ring, once no thread uses it any more.
+// Any thread puts in, any takes out; of what, is up to them.
+Result<PacketRing> make_exchange_ring(const std::string& name, unsigned size);
+// Frees the packets in a ring, once no thread uses it any more.
 void drain(rte_ring& ring) noexcept;
 
 }  // namespace twinspan

@@ -76,6 +76,7 @@ public:
     // Packets out of a tunnel with ECN fields that RFC 6040 section 4.2 wants told of.
     Counter ecn_dangerous;  // changed on the way, against the rules; (!!!) there
     Counter ecn_unused;     // as no known sender makes them; (!) there
+    Counter helped;      // bursts of other workers that were opened here
     std::array<TrafficCounter, kMaxLegs> leg_rx;
     std::array<TrafficCounter, kMaxLegs> leg_tx;
     std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_rx =
@@ -135,6 +136,7 @@ inline constexpr std::size_t kPuntClasses = 4;
 
 struct Snapshot;
 class NatTable;
+class LentBursts;  // dataplane/state/lent_bursts.hpp
 class Engine;  // crypto/ipsec_mb.hpp
 
 // Everything a stage may touch. The lists are emptied by the worker after every walk, and no
@@ -147,6 +149,7 @@ struct Context {
     WorkerCounters* counters;
     Engine* crypto;
     NatTable* nat;
+    LentBursts* lent;  // null: this worker decrypts all that it receives
 
     PacketList<2 * kBurst> dropped;                          // freed in bulk by the worker
     PacketList<2 * kBurst> punted;                           // to the punt thread, meta.netdev says which TAP

@@ -45,7 +45,8 @@ bool Member::exact() const {
 }
 
 WorkerTeam::WorkerTeam(std::uint16_t workers, unsigned ring_size)
-    : slot_(std::make_unique<SnapshotSlot>(workers, std::make_unique<const Snapshot>())) {
+    : slot_(std::make_unique<SnapshotSlot>(workers, std::make_unique<const Snapshot>())),
+      offers_(std::move(*make_exchange_ring("team-offers", 256))) {
     std::vector<rte_ring*> owners;
     for (std::uint16_t w = 0; w < workers; ++w) {
         rings_.push_back(std::move(*make_shared_ring("team-" + std::to_string(w), ring_size)));
@@ -59,6 +60,7 @@ WorkerTeam::WorkerTeam(std::uint16_t workers, unsigned ring_size)
                                                                     .rx = {{.burst = receive, .arg = &member}},
                                                                     .tx = {out, out, out},
                                                                     .owners = owners,
+                                                                    .offers = offers_.get(),
                                                                     .snapshots = slot_.get(),
                                                                     .counters = member.counters.get(),
                                                                     .crypto = member.engine.get()});
@@ -106,6 +108,11 @@ void WorkerTeam::receives_from_lan(std::size_t worker, const std::string& destin
 void WorkerTeam::publish() {
     slot_->publish(std::make_unique<const Snapshot>(world.config));
     slot_->reclaim();
+}
+
+LentBurst* WorkerTeam::next_offer() {
+    void* burst = nullptr;
+    return rte_ring_dequeue(offers_.get(), &burst) == 0 ? static_cast<LentBurst*>(burst) : nullptr;
 }
 
 bool WorkerTeam::at_rest() const {

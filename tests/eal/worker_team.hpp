@@ -50,6 +50,11 @@ public:
     // The same in the caller's thread, worker after worker.
     void run_in_turns();
 
+    // Snapshots that were replaced and are not freed yet.
+    std::size_t retired() { return slot_->reclaim(); }
+    // What the next worker with time would be given; null: nothing is on offer.
+    LentBurst* next_offer();
+
     std::uint64_t total(Counter WorkerCounters::* counter) const;
     std::uint64_t drops(Drop reason) const;
 
@@ -60,6 +65,7 @@ private:
     bool at_rest() const;
     std::unique_ptr<SnapshotSlot> slot_;
     std::vector<PacketRing> rings_;
+    PacketRing offers_;
 };
 
 }  // namespace twinspan::test

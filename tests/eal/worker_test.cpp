@@ -41,6 +41,7 @@ public:
         batch.clear();
     }
     void from_worker(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
+    void from_tunnel(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
 
 private:
     // As end_with_icmp does: the packet is dropped, and an error made of it.
