@@ -23,6 +23,7 @@ public:
     }
     void from_linux(Context&, Batch&) noexcept {}
     void from_self(Context&, Batch&) noexcept {}
+    void from_worker(Context&, Batch&) noexcept {}
 };
 
 // What else runs on the machine only adds to a sample, and on a busy one it adds to many.
