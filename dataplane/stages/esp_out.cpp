@@ -144,11 +144,11 @@ private:
         const auto esp_bytes = static_cast<std::uint32_t>(sealed_len(share.layout, inner_bytes));
         std::uint8_t* esp = rte_pktmbuf_mtod(&m, std::uint8_t*) - payload_offset(share.layout);
         const std::uint64_t sequence = share.next++;
-        job = {.sa = tunnel.out,
-               .esp = esp,
-               .seq = sequence,
-               .payload_len = inner_bytes,
-               .next_header = pm.ip == IpVersion::v4 ? kNextHeaderIpv4 : kNextHeaderIpv6};
+        job.sa = tunnel.out;  // field by field: see fill() in esp_identify.cpp
+        job.esp = esp;
+        job.seq = sequence;
+        job.payload_len = inner_bytes;
+        job.next_header = pm.ip == IpVersion::v4 ? kNextHeaderIpv4 : kNextHeaderIpv6;
         write_outer_header(tunnel, ctx_.config->dscp_maps[tunnel.dscp_map],
                            {.m = m, .outer = esp - tunnel.outer_len, .esp_bytes = esp_bytes, .sequence = sequence});
         const auto total = static_cast<std::uint16_t>(tunnel.outer_len + esp_bytes);
