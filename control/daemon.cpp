@@ -100,7 +100,7 @@ Result<void> Daemon::run() {
 // IKE's packets may leave when the workers have what Linux had as they were sent: they are counted first.
 Result<void> Daemon::follow_sas() {
     const std::uint64_t asked = dataplane_->ike().asked();
-    if (auto done = xfrm_->on_readable(); !done || xfrm_->behind() || asked == ike_released_) {
+    if (auto done = xfrm_->on_readable(); !done || xfrm_->behind() || sas_->waiting() || asked == ike_released_) {
         return done;
     }
     if (seen_by_workers_ != failover_->publications()) {
@@ -239,6 +239,8 @@ void Daemon::tick() {
     update_metrics();
     if (ticks_ % kSaTicks == 0) {
         tick_sas();
+    } else {
+        sas_->commit();
     }
     if (ticks_ % kAuditTicks == 0 && !mirror_->auditing()) {
         mirror_->request_audit();

@@ -92,8 +92,11 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
         return std::unexpected(done.error());
     }
     d.running_ = true;
-    d.sas_->set_workers({[failover = d.failover_.get()] { failover->sas_changed(); },
-                         [dataplane = d.dataplane_.get()] { dataplane->synchronize(); }});
+    d.sas_->set_workers({[failover = d.failover_.get()](std::span<const std::size_t> tunnels) {
+        const auto began = std::chrono::steady_clock::now();
+        failover->sas_changed(tunnels);
+        return std::chrono::steady_clock::now() - began;
+    }, [dataplane = d.dataplane_.get()] { dataplane->synchronize(); }});
     d.status_.failover = d.failover_.get();
     d.status_.sas = d.sas_.get();
     d.status_.counters = d.dataplane_->counters();

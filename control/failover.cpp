@@ -58,7 +58,7 @@ bool equivalent(const Snapshot& a, const Snapshot& b) noexcept {
 Result<std::unique_ptr<const Snapshot>> Failover::first() {
     planner_.emplace(world_);
     PlanChanges changes = planner_->compile();
-    std::unique_ptr<Snapshot> snapshot = assemble(plan(), live_state(world_), ++generation_);
+    std::unique_ptr<Snapshot> snapshot = assemble(plan(), world_, ++generation_);
     log_refusals(changes.refused);
     change_routes(std::move(changes.fib));
     for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
@@ -90,7 +90,7 @@ void Failover::routes_changed(std::span<const IpPrefix> prefixes) { apply(planne
 
 void Failover::apply(PlanChanges changes) {
     if (changes.hops) {
-        publish(assemble(plan(), live_state(world_), generation_ + 1));
+        publish(assemble(plan(), world_, generation_ + 1));
     }
     change_routes(std::move(changes.fib));
     log_refusals(changes.refused);
@@ -145,14 +145,39 @@ bool Failover::drain_tunnel(std::size_t tunnel, bool drained) {
     return true;
 }
 
-bool Failover::sas_changed() { return repair(Metric::failover_sas, spdlog::level::debug, "security associations"); }
+// Most often an SA took the place of another, and no bucket depends on that.
+bool Failover::sas_changed(std::span<const std::size_t> tunnels) {
+    const auto moved = [&](std::size_t i) {
+        return plan().paths[i].remote != remote_of(world_.config.tunnels[i], world_.sas[i]);
+    };
+    if (std::ranges::any_of(tunnels, moved)) {  // the way to its new place may be another
+        const std::uint64_t before = generation_;
+        refresh();
+        metrics_.add(Metric::failover_sas, generation_ - before);
+        return generation_ != before;
+    }
+    auto next = with_sas(*current_, plan(), world_, tunnels, generation_ + 1);
+    if (!next) {
+        return repair(Metric::failover_sas, spdlog::level::debug, "security associations");
+    }
+    if (next->inbound_sas == current_->inbound_sas && same(next->tunnels, current_->tunnels)) {
+        return false;
+    }
+    ++generation_;
+    metrics_.add(Metric::failover_sas);
+    const Snapshot* published = next.get();
+    tables_.publish(std::move(next));
+    synchronized_ = false;
+    current_ = published;
+    return true;
+}
 
 bool Failover::repair(Metric cause, spdlog::level::level_enum level, const std::string& what) {
     const auto began = std::chrono::steady_clock::now();
     const std::vector<std::uint16_t> buckets = current_->buckets;
     const std::vector<Group> groups = current_->groups;
     const std::uint64_t before = generation_;
-    publish(assemble(plan(), live_state(world_), generation_ + 1));
+    publish(assemble(plan(), world_, generation_ + 1));
     const auto took = std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - began);
     if (generation_ == before) {
         return false;
@@ -172,15 +197,19 @@ void Failover::publish(std::unique_ptr<Snapshot> next) {
         return;
     }
     ++generation_;
-    const std::vector<Tunnel> before = current_->tunnels;
+    std::vector<bool> was_up;
+    was_up.reserve(current_->tunnels.size());
+    for (const Tunnel& tunnel : current_->tunnels) {
+        was_up.push_back(tunnel.up);
+    }
     const Snapshot* published = next.get();
     tables_.publish(std::move(next));
     synchronized_ = false;
     current_ = published;
     announce();
-    for (std::size_t i = 0; i < before.size(); ++i) {
-        if (before[i].up != published->tunnels[i].up) {
-            const TunnelState state = tunnel_state(plan(), live_state(world_), i);
+    for (std::size_t i = 0; i < was_up.size(); ++i) {
+        if (was_up[i] != published->tunnels[i].up) {
+            const TunnelState state = tunnel_state(plan(), world_, i);
             const bool up = published->tunnels[i].up;
             spdlog::log(up ? spdlog::level::info : spdlog::level::warn, "tunnel {} is {}{}{}",
                         world_.config.tunnels[i].name, up ? "up" : "down", up ? "" : ": ", to_string(state));

@@ -59,8 +59,9 @@ public:
         bool failed = false;
     };
     bool neighbours_changed(const std::vector<NeighbourChange>& changes);
-    // After World::sas: when it returns, workers may still use an SA that is gone until Tables::synchronize().
-    bool sas_changed();
+    // After World::sas of these tunnels: when it returns, workers may still use an SA that is gone until
+    // Tables::synchronize().
+    bool sas_changed(std::span<const std::size_t> tunnels);
 
     const World& world() const noexcept { return world_; }
     const Plan& current_plan() const noexcept { return planner_->plan(); }

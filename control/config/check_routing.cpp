@@ -187,7 +187,7 @@ void check_tunnel_bgp(Diagnostics& diagnostics, const TunnelConfig& tunnel, cons
         diagnostics.add(at.tunnel, found + ", expected 'address' too: BGP speaks from the tunnel's own address");
         return;
     }
-    if (tunnel.address->address == tunnel.bgp->peer || tunnel.remote == tunnel.bgp->peer) {
+    if (tunnel.address->address == tunnel.bgp->peer || tunnel.remote == IpAddress::from(tunnel.bgp->peer)) {
         diagnostics.add(at.tunnel, found + " with peer " + to_string(tunnel.bgp->peer) +
                                        ", expected an address that is reached through the tunnel");
     }

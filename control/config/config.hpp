@@ -81,14 +81,38 @@ struct AcceptConfig {
     std::vector<Prefix6> prefixes6;
 };
 
+enum class DscpRule : std::uint8_t { copy, microsoft, fixed };
+
+// How the outer header follows from the inner one.
+struct OuterHeaderConfig {
+    DscpRule dscp = DscpRule::copy;
+    std::uint8_t fixed_dscp = 0;
+    EcnRule ecn = EcnRule::normal;
+    DfRule df = DfRule::set;
+    std::uint8_t hop_limit = kDefaultHopLimit;
+    FlowLabelRule flow_label = FlowLabelRule::hash;
+};
+
+// Of static keys, for each SA; 0: no limit. At nine tenths of one the log warns.
+struct LifetimeConfig {
+    std::uint64_t bytes = 0;
+    std::uint64_t packets = 0;
+    std::uint32_t seconds = 0;
+    friend bool operator==(const LifetimeConfig&, const LifetimeConfig&) = default;
+};
+
 struct TunnelConfig {
     std::string name;
     std::uint32_t if_id = 0;
     Link link = Link::none;  // that of its leg
     std::size_t leg = 0;     // index in Config::legs: the one that has `local`
-    be32 local{};
-    be32 remote{};
+    IpAddress local;         // both of one version
+    IpAddress remote;
     std::uint16_t mtu = 1500;  // largest outer packet
+    OuterHeaderConfig outer;
+    std::uint32_t peer_window = 32;  // the peer's replay window: with a narrow one only one worker encrypts
+    bool spread_decryption = false;
+    LifetimeConfig lifetime;
     std::filesystem::path sa_file;               // empty with `ike`
     bool netdev = true;
     std::optional<InterfaceAddress4> address;  // of its netdev

@@ -21,7 +21,8 @@ struct Located {
 };
 
 struct TunnelPositions {
-    SourcePosition tunnel, if_id, link, local, remote, mtu, sa_file, address;  // line 0: not given, or bad
+    SourcePosition tunnel, if_id, link, local, remote, mtu, sa_file, address, df, flow_label,
+        lifetime;  // line 0: not given, or bad
 };
 
 // A file with a secret or a certificate that must exist.
@@ -70,6 +71,8 @@ std::optional<std::filesystem::path> read_file_name(Diagnostics& diagnostics, co
 
 // Reports what contradicts itself or the rules of the circuit, and completes what depends on the whole: a tunnel's leg.
 void check_draft(Diagnostics& diagnostics, Draft& draft);
+// The part of it that is about tunnels.
+void check_tunnels(Diagnostics& diagnostics, Draft& draft);
 // The part of it that is about BGP, fallbacks and the addresses of tunnels.
 void check_routing(Diagnostics& diagnostics, Draft& draft);
 

@@ -1,6 +1,7 @@
 // How a tunnel's keys are negotiated. Twinspan speaks no IKE: this is what `twinspanctl render strongswan` writes down.
 #pragma once
 
+#include "control/config/algorithms.hpp"
 #include "control/config/prefix.hpp"
 
 #include <cstdint>
@@ -22,8 +23,9 @@ struct IkeConfig {
     std::filesystem::path ca;
     std::string local_id;  // empty: the tunnel's addresses
     std::string remote_id;
-    std::vector<std::string> proposals;  // in strongSwan's notation, without `esp-` or `ike-`; empty: Azure's
+    std::vector<std::string> proposals;  // in strongSwan's notation, without `esp-` or `ike-`
     std::vector<std::string> esp_proposals;  // the same
+    std::vector<SuiteChoice> suites;  // of the esp_proposals, in their order
     std::uint32_t dpd_s = 45;
     bool initiate = true;
     NatTraversal nat_t = NatTraversal::automatic;

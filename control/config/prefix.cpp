@@ -80,6 +80,11 @@ bool touches_rfc1918(Ipv4Range range) noexcept {
 std::optional<be32> parse_address4(std::string_view text) { return parse_with<be32>(AF_INET, text); }
 std::optional<Ipv6Address> parse_address6(std::string_view text) { return parse_with<Ipv6Address>(AF_INET6, text); }
 
+std::optional<IpAddress> parse_address(std::string_view text) {
+    const auto address = IpAddress::parse(text);
+    return address ? std::optional{*address} : std::nullopt;
+}
+
 std::optional<InterfaceAddress4> parse_interface_address4(std::string_view text) {
     const auto parts = parse_slash<be32>(text, 32, false, parse_address4);
     return parts ? std::optional{InterfaceAddress4{parts->first, parts->second}} : std::nullopt;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/base/endian.hpp"
+#include "dataplane/base/prefix.hpp"
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/headers.hpp"
 
@@ -40,6 +41,9 @@ struct Prefix6 {
     friend auto operator<=>(const Prefix6&, const Prefix6&) noexcept = default;
 };
 
+inline IpPrefix to_prefix(Prefix4 prefix) noexcept { return {IpAddress::from(prefix.address), prefix.length}; }
+inline IpPrefix to_prefix(const Prefix6& prefix) noexcept { return {IpAddress::from(prefix.address), prefix.length}; }
+
 // An address of ours together with the length of its subnet: 203.0.113.1/30.
 struct InterfaceAddress4 {
     be32 address{};
@@ -65,6 +69,7 @@ bool touches_rfc1918(Ipv4Range range) noexcept;
 
 std::optional<be32> parse_address4(std::string_view text);
 std::optional<Ipv6Address> parse_address6(std::string_view text);
+std::optional<IpAddress> parse_address(std::string_view text);  // of either version
 std::optional<InterfaceAddress4> parse_interface_address4(std::string_view text);
 std::optional<InterfaceAddress6> parse_interface_address6(std::string_view text);
 // A prefix, or an address alone (/32, /128). Host bits that are not zero are refused.

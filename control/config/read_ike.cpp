@@ -1,10 +1,12 @@
 // The ike section of a tunnel.
+#include "control/config/algorithms.hpp"
 #include "control/config/draft.hpp"
 #include "control/config/scalar.hpp"
 #include "control/config/schema.hpp"
 
 #include <algorithm>
 #include <cctype>
+#include <span>
 #include <string>
 
 namespace twinspan {
@@ -31,58 +33,32 @@ std::optional<std::string> parse_proposal(std::string_view text) {
     return good ? std::optional{std::string{text}} : std::nullopt;
 }
 
-std::vector<std::string_view> words_of(std::string_view proposal) {
-    std::vector<std::string_view> words;
-    for (std::size_t at = 0; at <= proposal.size();) {
-        const std::size_t end = std::min(proposal.find('-', at), proposal.size());
-        words.push_back(proposal.substr(at, end - at));
-        at = end + 1;
-    }
-    return words;
-}
-
-// Refused whatever the peer says: broken long ago.
-bool is_broken(std::string_view proposal) {
-    constexpr std::string_view kBroken[] = {"des", "3des", "md5", "null", "modp768", "blowfish"};
-    return std::ranges::any_of(words_of(proposal), [&](std::string_view word) {
-        return std::ranges::find(kBroken, word) != std::end(kBroken);
-    });
-}
-
-// What the data plane encrypts, with key exchanges (RFC 9370 lists several) and sequence numbers of either length.
-bool is_esp_of_ours(std::string_view proposal) {
-    constexpr std::string_view kAesGcm[] = {"aes128gcm16",  "aes192gcm16",  "aes256gcm16",
-                                            "aes128gcm128", "aes192gcm128", "aes256gcm128"};
-    constexpr std::string_view kBeside[] = {"modp", "ecp", "curve", "x25519", "x448", "mlkem", "ke", "esn", "noesn"};
-    bool encrypts = false;
-    for (const std::string_view word : words_of(proposal)) {
-        const bool cipher = std::ranges::find(kAesGcm, word) != std::end(kAesGcm);
-        if (!cipher && std::ranges::none_of(kBeside, [&](std::string_view stem) { return word.starts_with(stem); })) {
-            return false;
-        }
-        encrypts = encrypts || cipher;
-    }
-    return encrypts;
-}
-
 void read_proposals(Diagnostics& diagnostics, const MapReader& map, std::string_view key, bool esp,
-                    std::vector<std::string>& out) {
+                    std::span<const std::string_view> azures, std::vector<std::string>& out) {
     const auto list = map.find(key);
     if (!list) {
+        out.assign(azures.begin(), azures.end());
         return;
     }
     for_each_item(diagnostics, *list, "a list of proposals", [&](const YAML::Node& item) {
-        auto proposal = read_scalar(diagnostics, item, "a proposal in strongSwan's notation, like aes256gcm16-ecp384",
+        auto proposal = read_scalar(diagnostics, item,
+                                    esp ? "a suite like aes-256-gcm, or a proposal like aes256gcm16-ecp384"
+                                        : "a proposal in strongSwan's notation, like aes256gcm16-ecp384",
                                     parse_proposal);
-        if (proposal && is_broken(*proposal)) {
+        if (const auto suite = proposal && esp ? parse_suite(*proposal) : std::nullopt) {
+            proposal = proposal_of({*suite, info(*suite).icv_len});
+        }
+        if (!proposal) {
+            return;
+        }
+        if (const std::string why = why_broken(*proposal); !why.empty()) {
+            diagnostics.add(item, "found '" + *proposal + "', expected a proposal that protects: " + why);
+        } else if (esp && !suite_of_proposal(*proposal)) {
             diagnostics.add(item, "found '" + *proposal +
-                                      "', expected neither DES, 3DES, MD5, Blowfish, NULL nor "
-                                      "modp768: they protect nothing");
-        } else if (proposal && esp && !is_esp_of_ours(*proposal)) {
-            diagnostics.add(item, "found '" + *proposal +
-                                      "', expected AES-GCM with an ICV of 16 bytes, like aes256gcm16 or "
-                                      "aes256gcm16-ecp384: the data plane encrypts nothing else yet");
-        } else if (proposal) {
+                                      "', expected what the data plane encrypts: aes256gcm16, chacha20poly1305, "
+                                      "aes256gmac or aes256-sha256 (keys of 128, 192 or 256 bits; sha1, sha256, sha384 "
+                                      "or sha512), with key exchanges behind it");
+        } else {
             out.push_back(std::move(*proposal));
         }
     });
@@ -170,8 +146,11 @@ void read_ike(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tu
     }
     map.read("local-id", ike.local_id, kIdentity, parse_identity);
     map.read("remote-id", ike.remote_id, kIdentity, parse_identity);
-    read_proposals(diagnostics, map, "proposals", false, ike.proposals);
-    read_proposals(diagnostics, map, "esp-proposals", true, ike.esp_proposals);
+    read_proposals(diagnostics, map, "proposals", false, kAzureIkeProposals, ike.proposals);
+    read_proposals(diagnostics, map, "esp-proposals", true, kAzureEspProposals, ike.esp_proposals);
+    for (const std::string& proposal : ike.esp_proposals) {
+        ike.suites.push_back(*suite_of_proposal(proposal));
+    }
     read_lifetimes(map, ike);
     map.read("initiate", ike.initiate, "true or false", parse_bool);
     map.read("nat-t", ike.nat_t, "auto or always", [](std::string_view text) {

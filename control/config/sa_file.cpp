@@ -1,5 +1,6 @@
 #include "control/config/sa_file.hpp"
 
+#include "control/config/algorithms.hpp"
 #include "control/config/scalar.hpp"
 #include "control/config/secret_text.hpp"
 #include "control/config/yaml_reader.hpp"
@@ -7,7 +8,10 @@
 
 #include <algorithm>
 #include <map>
+#include <optional>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 namespace twinspan {
 
@@ -20,36 +24,78 @@ constexpr std::uint64_t kLastSpi = 0xffffffff;
 constexpr std::uint16_t kFirstUdpPort = 1024;
 constexpr std::uint16_t kLastUdpPort = 65535;
 
-std::string suite_names() {
+std::vector<std::string_view> suite_names() {
     std::vector<std::string_view> names;
     for (const SuiteInfo& suite : kSuites) {
         names.push_back(suite.name);
     }
-    return join(names);
+    return names;
 }
 
-void read_key(Diagnostics& diagnostics, const MapReader& map, const SecretText& secrets, SaConfig& out) {
-    const std::string expected = std::to_string(2 * keymat_len(out.suite)) + " hex digits: the key of " +
-                                 std::string{name(out.suite)} + " followed by its 4-byte salt";
-    const auto node = map.require("key", expected);
+// What a key must look like; the message never quotes it.
+std::optional<SecretBytes> read_hex(Diagnostics& diagnostics, const MapReader& map, const SecretText& secrets,
+                                    std::string_view key, std::size_t bytes_wanted, const std::string& of) {
+    const std::string expected = std::to_string(2 * bytes_wanted) + " hex digits: " + of;
+    const auto node = map.require(key, expected);
     if (!node) {
-        return;
+        return std::nullopt;
     }
     auto bytes = node->IsScalar() ? secrets.bytes_of(node->Scalar()) : std::nullopt;
     if (!bytes) {
         diagnostics.add(*node, "found no run of hex digits, expected " + expected);
-    } else if (bytes->size() != keymat_len(out.suite)) {
+    } else if (bytes->size() != bytes_wanted) {
         diagnostics.add(*node, "found " + std::to_string(2 * bytes->size()) + " hex digits, expected " + expected);
-    } else {
-        out.keymat = std::move(*bytes);
+        bytes.reset();
     }
+    return bytes;
+}
+
+void read_keys(Diagnostics& diagnostics, const MapReader& map, const SecretText& secrets, SaConfig& out) {
+    const SuiteInfo& suite = info(out.suite);
+    const std::string name{suite.name};
+    if (suite.auth_key_len == 0) {
+        if (const auto node = map.find("integrity-key")) {
+            diagnostics.add(*node, "found an integrity key, expected none with " + name + ": its key does both");
+        }
+        if (auto key = read_hex(diagnostics, map, secrets, "key", keymat_len(out.suite),
+                                "the key of " + name + " followed by its 4-byte salt")) {
+            out.keymat = std::move(*key);
+        }
+        return;
+    }
+    const auto key = read_hex(diagnostics, map, secrets, "key", suite.key_len, "the encryption key of " + name);
+    const auto integrity =
+        read_hex(diagnostics, map, secrets, "integrity-key", suite.auth_key_len, "the integrity key of " + name);
+    if (key && integrity) {
+        out.keymat = SecretBytes{keymat_len(out.suite)};
+        std::ranges::copy(key->span(), out.keymat.data());
+        std::ranges::copy(integrity->span(), out.keymat.data() + key->size());
+    }
+}
+
+bool read_suite(Diagnostics& diagnostics, const MapReader& map, Suite& out) {
+    const std::string expected = "one of " + join(suite_names());
+    const auto node = map.require("suite", expected);
+    if (!node) {
+        return false;
+    }
+    if (const auto suite = node->IsScalar() ? parse_suite(node->Scalar()) : std::nullopt) {
+        out = *suite;
+        return true;
+    }
+    if (const std::string why = node->IsScalar() ? why_broken(node->Scalar()) : ""; !why.empty()) {
+        diagnostics.add(*node, "found '" + node->Scalar() + "', expected a suite that protects: " + why);
+    } else {
+        diagnostics.unknown_name(*node, expected, suite_names());
+    }
+    return false;
 }
 
 void read_sa(Diagnostics& diagnostics, const MapReader& map, const SecretText& secrets, SaConfig& out) {
     map.read_required("spi", out.spi, "an SPI from 256 to 4294967295 (0x100 to 0xffffffff)",
                       MapReader::unsigned_parser(kFirstSpi, kLastSpi));
-    if (map.read_required("suite", out.suite, "one of " + suite_names(), parse_suite)) {
-        read_key(diagnostics, map, secrets, out);
+    if (read_suite(diagnostics, map, out.suite)) {
+        read_keys(diagnostics, map, secrets, out);
     }
 }
 
@@ -64,6 +110,9 @@ void read_file(Diagnostics& diagnostics, const SecretText& secrets, SaFile& out)
     }
     const MapReader map{diagnostics, *root, schema::kSaFile};
     map.read_unsigned("udp-encapsulation", out.udp_port, kFirstUdpPort, kLastUdpPort);
+    bool extended = false;
+    map.read("extended-sequence-numbers", extended, "true or false", parse_bool);
+    out.outbound.width = out.inbound.width = extended ? SequenceWidth::bits64 : SequenceWidth::bits32;
     if (const auto node = map.require("outbound", "the SA for what we send")) {
         read_sa(diagnostics, MapReader{diagnostics, *node, schema::kOutboundSa}, secrets, out.outbound);
     }

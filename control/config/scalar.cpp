@@ -118,6 +118,33 @@ std::optional<Ipv4Range> parse_range4(std::string_view text) {
     return prefix ? std::optional{Ipv4Range{prefix->address, prefix->last()}} : std::nullopt;
 }
 
+// RFC 2474 (CS), RFC 2597 (AF), RFC 3246 (EF), RFC 5865 (VA), RFC 8622 (LE).
+std::optional<std::uint8_t> parse_dscp(std::string_view text) {
+    std::string word{text};
+    std::ranges::transform(word, word.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    static constexpr std::pair<std::string_view, std::uint8_t> kNames[] = {
+        {"ef", 46}, {"va", 44}, {"le", 1}, {"be", 0}};
+    const auto named = std::ranges::find(kNames, word, &std::pair<std::string_view, std::uint8_t>::first);
+    if (named != std::end(kNames)) {
+        return named->second;
+    }
+    const auto digit = [&](std::size_t at, char first, char last) {
+        return word[at] >= first && word[at] <= last ? std::optional{static_cast<unsigned>(word[at] - '0')}
+                                                     : std::nullopt;
+    };
+    std::optional<unsigned> value;
+    if (word.size() == 3 && word.starts_with("cs")) {
+        value = digit(2, '0', '7').transform([](unsigned c) { return 8 * c; });
+    } else if (word.size() == 4 && word.starts_with("af")) {
+        const auto precedence = digit(3, '1', '3');
+        value = precedence ? digit(2, '1', '4').transform([&](unsigned c) { return 8 * c + 2 * *precedence; })
+                           : std::nullopt;
+    } else {
+        value = parse_unsigned(word, 0, 63).transform([](std::uint64_t n) { return static_cast<unsigned>(n); });
+    }
+    return value ? std::optional{static_cast<std::uint8_t>(*value)} : std::nullopt;
+}
+
 std::optional<Link> parse_link(std::string_view text) {
     return text == "primary"     ? std::optional{Link::primary}
            : text == "secondary" ? std::optional{Link::secondary}

@@ -24,6 +24,7 @@ std::optional<std::uint32_t> parse_rate(std::string_view text);        // 10000p
 std::optional<std::pair<std::uint16_t, std::uint16_t>> parse_ports(std::string_view text);  // 1024-65535
 // A prefix, an address, or first-last.
 std::optional<Ipv4Range> parse_range4(std::string_view text);
+std::optional<std::uint8_t> parse_dscp(std::string_view text);  // 0 to 63, or a class: EF, AF41, CS3, BE
 std::optional<Link> parse_link(std::string_view text);  // primary, secondary
 // A name for a thing of ours, at most 32 characters: letters, digits, and - _ . behind the first.
 std::optional<std::string> parse_name(std::string_view text);

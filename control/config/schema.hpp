@@ -29,17 +29,19 @@ inline constexpr std::string_view kLegBgp[] = {"peer",         "peer-asn",    "p
 inline constexpr std::string_view kVlan[] = {"outer", "inner", "ethertype"};
 inline constexpr std::string_view kNat[] = {"pool", "ports", "timeouts", "sessions"};
 inline constexpr std::string_view kTimeouts[] = {"udp", "tcp-established", "tcp-transitory", "icmp"};
-inline constexpr std::string_view kTunnel[] = {"if-id",   "link",   "local",   "remote", "mtu",
-                                               "sa-file", "netdev", "address", "ike",    "bgp"};
+inline constexpr std::string_view kTunnel[] = {"if-id",  "link",    "local",      "remote",      "mtu",     "sa-file",
+                                               "netdev", "address", "ike",        "bgp",         "dscp",    "ecn",
+                                               "df",     "ttl",     "flow-label", "peer-window", "decrypt", "lifetime"};
+inline constexpr std::string_view kLifetime[] = {"bytes", "packets", "time"};
 inline constexpr std::string_view kIke[] = {
     "psk-file", "certificate", "key",   "ca",         "local-id",    "remote-id",     "proposals",     "esp-proposals",
     "dpd",      "initiate",    "nat-t", "rekey-time", "rekey-bytes", "rekey-packets", "replay-window", "selectors"};
 inline constexpr std::string_view kSelectors[] = {"local", "remote"};
 inline constexpr std::string_view kTunnelBgp[] = {"peer",         "peer-asn",         "keepalive", "hold",
                                                   "max-prefixes", "local-preference", "prepend"};
-inline constexpr std::string_view kSaFile[] = {"udp-encapsulation", "outbound", "inbound"};
-inline constexpr std::string_view kOutboundSa[] = {"spi", "suite", "key"};
-inline constexpr std::string_view kInboundSa[] = {"spi", "suite", "key", "replay-window"};
+inline constexpr std::string_view kSaFile[] = {"udp-encapsulation", "extended-sequence-numbers", "outbound", "inbound"};
+inline constexpr std::string_view kOutboundSa[] = {"spi", "suite", "key", "integrity-key"};
+inline constexpr std::string_view kInboundSa[] = {"spi", "suite", "key", "integrity-key", "replay-window"};
 
 struct Section {
     std::string_view path;  // the heading of docs/configuration.md
@@ -62,6 +64,7 @@ inline constexpr auto kSections = std::to_array<Section>({
     {"peerings.PEERING.nat", kNat},
     {"peerings.PEERING.nat.timeouts", kTimeouts},
     {"tunnels.NAME", kTunnel},
+    {"tunnels.NAME.lifetime", kLifetime},
     {"tunnels.NAME.ike", kIke},
     {"tunnels.NAME.ike.selectors", kSelectors},
     {"tunnels.NAME.bgp", kTunnelBgp},

@@ -63,18 +63,38 @@ constexpr Column kTunnelCounters[] = {
     {"tx packets", "tx_packets", Format::count},
     {"tx bytes", "tx_bytes", Format::bytes},
 };
-constexpr Column kSas[] = {
+constexpr Column kSasOfTunnels[] = {
     {"tunnel", "tunnel"},
     {"spi", "spi", Format::hex},
     {"direction", "direction"},
     {"source", "source"},
     {"in use", "in_use", Format::yes_no},
-    {"suite", "suite"},
     {"sequence", "sequence", Format::count},
     {"reserved", "reserved_until", Format::count, Empty::hide},
     {"window", "window", Format::integer, Empty::hide},
     {"packets", "packets", Format::count},
     {"bytes", "bytes", Format::bytes},
+};
+constexpr Column kSas[] = {
+    {"tunnel", "tunnel"},
+    {"spi", "spi", Format::hex},
+    {"dir", "direction"},
+    {"suite", "suite"},
+    {"icv", "icv", Format::integer},
+    {"esn", "esn", Format::yes_no},
+    {"udp", "encapsulation"},
+    {"peer", "peer"},
+};
+constexpr Column kSaCounters[] = {
+    {"tunnel", "tunnel"},
+    {"spi", "spi", Format::hex},
+    {"sequence", "sequence", Format::count},
+    {"window", "window", Format::integer, Empty::hide},
+    {"packets", "packets", Format::count},
+    {"bytes", "bytes", Format::bytes},
+    {"packets left", "left.packets", Format::count, Empty::hide},
+    {"bytes left", "left.bytes", Format::bytes, Empty::hide},
+    {"time left", "left.seconds", Format::seconds, Empty::hide},
 };
 constexpr Column kGroups[] = {
     {"group", "id"},
@@ -185,7 +205,7 @@ std::string tunnels(const json& data) {
             sas.push_back(std::move(row));
         }
     }
-    out += sas.empty() ? "" : '\n' + render(kSas, sas);
+    out += sas.empty() ? "" : '\n' + render(kSasOfTunnels, sas);
     return out + (down.empty() ? "" : '\n' + render(kReasons, down));
 }
 
@@ -289,6 +309,7 @@ constexpr auto kViews = std::to_array<View>({
     {"ports", true, [](const json& d) { return two_tables(kPorts, kPortCounters, d, "no ports"); }},
     {"legs", true, legs},
     {"tunnels", true, tunnels},
+    {"sas", true, [](const json& d) { return two_tables(kSas, kSaCounters, d, "no security associations"); }},
     {"groups", true, groups},
     {"routes", true, [](const json& d) { return table(kRoutes, one_row_each(d, "via"), "no routes"); }},
     {"neighbours", true, [](const json& d) { return table(kNeighbours, d, "no neighbours"); }},

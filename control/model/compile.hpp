@@ -13,23 +13,12 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 namespace twinspan {
-
-// What repair depends on.
-struct LiveState {
-    std::vector<bool> port_up;  // as Config::ports; missing: up
-    std::array<bool, 3> drained{};  // by Link
-    std::vector<TunnelSas> sas;  // as Config::tunnels
-    std::set<std::size_t> drained_tunnels;
-    std::set<LegAddress> failed;  // neighbours that do not answer Linux any more
-    friend bool operator==(const LiveState&, const LiveState&) = default;
-};
-LiveState live_state(const World& world);
 
 struct RefusedRoute {
     IpPrefix prefix;
@@ -50,9 +39,10 @@ struct TunnelPath {
     std::uint16_t egress = kNone;  // outer egress when the leg is up; kNone: no path. Glean: no neighbour yet
     std::optional<IpAddress> gateway;  // the neighbour that the outer packets go to
     std::uint16_t outer_limit = 0;  // largest outer packet
+    IpAddress remote;
 };
 
-enum class TunnelState : std::uint8_t { up, no_sa, leg_down, drained, no_path };
+enum class TunnelState : std::uint8_t { up, no_sa, worn_out, leg_down, drained, no_path };
 std::string_view to_string(TunnelState state) noexcept;
 
 // Everything but what is live. Kept between compiles; its groups remember their buckets.
@@ -68,14 +58,19 @@ struct Plan {
     std::vector<WantedNeighbour> wanted;  // sorted
 };
 
-// Repairs the bucket tables of the plan's groups for what is live and builds the snapshot.
-std::unique_ptr<Snapshot> assemble(Plan& plan, const LiveState& live, std::uint64_t generation);
+// Repairs the bucket tables of the plan's groups for what is live and builds the snapshot. Of the world it looks at
+// links, drains, SAs, and neighbours that have failed.
+std::unique_ptr<Snapshot> assemble(Plan& plan, const World& world, std::uint64_t generation);
+// `current` with these tunnels' SAs as they are in the world, in a fraction of the time. Nothing: more than SAs follows
+// from them (a tunnel goes up or down, or its path or sizes change), and it takes a plan or assemble().
+std::unique_ptr<Snapshot> with_sas(const Snapshot& current, const Plan& plan, const World& world,
+                                   std::span<const std::size_t> tunnels, std::uint64_t generation);
 
 // The neighbour that a leg's hop sends to; none: no default route, or a tunnel.
 std::optional<IpAddress> gateway_of(const Plan& plan, const HopKey& hop);
 // Whether a group of several hops or a tunnel sends to this neighbour: its failure can be repaired.
 bool is_gateway(const Plan& plan, const LegAddress& neighbour);
-TunnelState tunnel_state(const Plan& plan, const LiveState& live, std::size_t tunnel);
-bool leg_up(const Plan& plan, const LiveState& live, std::size_t leg) noexcept;
+TunnelState tunnel_state(const Plan& plan, const World& world, std::size_t tunnel);
+bool leg_up(const Plan& plan, const World& world, std::size_t leg) noexcept;
 
 }  // namespace twinspan

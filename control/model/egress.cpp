@@ -120,12 +120,14 @@ void Planner::find_default_gateways() {
 
 // A tunnel's packets have our own public address: they leave as they are, also where a pool translates the rest.
 void Planner::add_tunnel_paths() {
-    for (const TunnelConfig& tunnel : world_.config.tunnels) {
+    for (std::size_t i = 0; i < world_.config.tunnels.size(); ++i) {
+        const TunnelConfig& tunnel = world_.config.tunnels[i];
         const auto leg = static_cast<std::uint16_t>(tunnel.leg);
         TunnelPath path;
         path.leg = leg;
         path.outer_limit = std::min(tunnel.mtu, plan_.base.legs[leg].mtu);
-        path.gateway = gateway_to(leg, IpAddress::from(tunnel.remote));
+        path.remote = remote_of(tunnel, world_.sas[i]);
+        path.gateway = gateway_to(leg, path.remote);
         if (path.gateway) {
             const auto [it, added] = outer_egresses_.try_emplace({leg, *path.gateway});
             if (added) {

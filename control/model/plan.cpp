@@ -115,6 +115,7 @@ bool Planner::read_world() {
     base.ports = make_ports(world_, base.legs);
     base.pools = make_pools(world_.config);
     base.tunnels = make_tunnels(world_, base.legs);
+    base.dscp_maps = make_dscp_maps(world_.config);
     base.may_send = may_send_matrix();
     for (const NetdevPlan& netdev : netdev_plan(world_.config)) {
         base.netdevs.push_back(netdev.target);
@@ -148,8 +149,8 @@ bool Planner::index_kernel() {
     for (const IpPrefix& prefix : encrypt_) {
         points_.insert(prefix.address);
     }
-    for (const TunnelConfig& tunnel : world_.config.tunnels) {
-        points_.insert(IpAddress::from(tunnel.remote));
+    for (std::size_t i = 0; i < world_.config.tunnels.size(); ++i) {
+        points_.insert(remote_of(world_.config.tunnels[i], world_.sas[i]));
     }
     return !std::ranges::is_permutation(netdevs_, before, [](const auto& a, const auto& b) {
         return a.first == b.first && a.second.is_tunnel == b.second.is_tunnel && a.second.index == b.second.index;

@@ -14,7 +14,9 @@ SteeredTags tags_of(const LegConfig& leg) noexcept {
 
 void add_untagged(const World& world, Steering& out) {
     for (const TunnelConfig& tunnel : world.config.tunnels) {
-        out.tunnel_addresses.push_back(tunnel.local);
+        if (tunnel.local.is_v4()) {  // a shared port has no tunnel over IPv6
+            out.tunnel_addresses.push_back(tunnel.local.v4());
+        }
     }
     std::vector<IpPrefix> pools;
     for (const PoolConfig& pool : world.config.pools) {

@@ -4,8 +4,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 namespace twinspan {
+
+namespace {
+
+constexpr std::uint32_t kWideWindow = 1024;
+constexpr std::size_t kFirstFixedDscp = 2;  // of a snapshot's maps: the identity and Microsoft's come before
+constexpr std::size_t kMtuForWidest = 1400;
+
+}  // namespace
 
 std::vector<Leg> make_legs(const World& world) {
     std::vector<Leg> legs;
@@ -68,36 +77,104 @@ std::vector<NatPool> make_pools(const Config& config) {
     return pools;
 }
 
+namespace {
+
+// What is certain to fit whatever is negotiated: of the suites that may be used, the one that leaves least room.
+EspLayout widest_layout(const TunnelConfig& config, const TunnelSas& sas) {
+    if (!config.ike) {
+        return sas.layout;
+    }
+    const auto room = [](EspLayout l) { return max_inner_len(kMtuForWidest, l, OuterIp::ipv4, EspCarrier::udp); };
+    EspLayout widest = layout_of(Suite::aes_256_gcm);
+    for (const SuiteChoice choice : config.ike->suites) {
+        const EspLayout layout = layout_of(choice.suite, choice.icv_len);
+        widest = room(layout) < room(widest) ? layout : widest;
+    }
+    return widest;
+}
+
+// With a peer that keeps a narrow replay window the order of numbers must hold on the path: one worker seals.
+std::uint16_t owner_of(const Config& config, std::size_t tunnel) noexcept {
+    const bool narrow = config.tunnels[tunnel].peer_window < kWideWindow;
+    return narrow && config.workers.count > 1 ? static_cast<std::uint16_t>(tunnel % config.workers.count) : kNone;
+}
+
+void set_rules(Tunnel& tunnel, const Config& config, std::size_t index) {
+    const TunnelConfig& from = config.tunnels[index];
+    tunnel.local = from.local;
+    tunnel.df = from.outer.df;
+    tunnel.hop_limit = from.outer.hop_limit;
+    tunnel.flow_label = from.outer.flow_label;
+    tunnel.ecn = from.outer.ecn;
+    tunnel.dscp_map =
+        static_cast<std::uint8_t>(from.outer.dscp == DscpRule::fixed ? kFirstFixedDscp + from.outer.fixed_dscp
+                                                                     : static_cast<std::uint8_t>(from.outer.dscp));
+    tunnel.spread = from.spread_decryption;
+    tunnel.owner = owner_of(config, index);
+}
+
+}  // namespace
+
 std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs) {
     std::vector<Tunnel> tunnels;
+    tunnels.reserve(world.config.tunnels.size());
     auto netdev =
         static_cast<std::uint16_t>(std::ranges::count_if(legs, [](const Leg& leg) { return leg.netdev != kNone; }));
     for (std::size_t i = 0; i < world.config.tunnels.size(); ++i) {
         const TunnelConfig& config = world.config.tunnels[i];
+        const TunnelSas& sas = world.sas[i];
         Tunnel tunnel;
         tunnel.netdev = config.netdev ? netdev++ : kNone;
-        tunnel.local = IpAddress::from(config.local);
-        tunnel.remote = IpAddress::from(config.remote);
-        const bool may_find_nat = config.ike.has_value();
+        set_rules(tunnel, world.config, i);
+        tunnel.remote = remote_of(config, sas);
         const Encapsulation widest =
-            may_find_nat ? Encapsulation{kNatTraversalPort, kNatTraversalPort} : world.sas[i].encapsulation;
-        set_encapsulation(tunnel, widest, std::min(config.mtu, legs[config.leg].mtu));
+            config.ike ? Encapsulation{kNatTraversalPort, kNatTraversalPort} : sas.encapsulation;
+        set_encapsulation(tunnel, widest, widest_layout(config, sas), std::min(config.mtu, legs[config.leg].mtu));
         tunnels.push_back(tunnel);
     }
     return tunnels;
 }
 
-void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, std::size_t limit) noexcept {
+void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, EspLayout layout, std::size_t limit) noexcept {
     tunnel.encapsulation = encapsulation;
     make_outer_header(tunnel);
     const EspCarrier carrier = encapsulation.udp() ? EspCarrier::udp : EspCarrier::ip;
-    const auto inner =
-        static_cast<std::uint16_t>(max_inner_len(limit, layout_of(Suite::aes_256_gcm), OuterIp::ipv4, carrier));
+    const OuterIp ip = tunnel.local.is_v4() ? OuterIp::ipv4 : OuterIp::ipv6;
+    const auto inner = static_cast<std::uint16_t>(max_inner_len(limit, layout, ip, carrier));
     constexpr std::uint16_t kTcp4 = sizeof(Ipv4Header) + sizeof(TcpHeader);
     constexpr std::uint16_t kTcp6 = sizeof(Ipv6Header) + sizeof(TcpHeader);
     tunnel.inner_mtu = inner;
     tunnel.mss4 = static_cast<std::uint16_t>(inner > kTcp4 ? inner - kTcp4 : 0);
     tunnel.mss6 = static_cast<std::uint16_t>(inner > kTcp6 ? inner - kTcp6 : 0);
+}
+
+// RFC 4594 says what the classes are for: each keeps the treatment it came for, as far as there is one.
+DscpMap microsoft_dscp_map() noexcept {
+    constexpr std::uint8_t kCs0 = 0, kAf11 = 10, kAf21 = 18, kCs3 = 24, kAf41 = 34, kEf = 46;
+    DscpMap map{};  // without a class of their own: best effort
+    const auto set = [&](std::initializer_list<std::uint8_t> from, std::uint8_t to) {
+        for (const std::uint8_t dscp : from) {
+            map[dscp] = to;
+        }
+    };
+    set({8, 1}, kCs0);                              // CS1 and LE: background, never above best effort
+    set({10, 12, 14}, kAf11);                       // AF1x: bulk data
+    set({16, 18, 20, 22}, kAf21);                   // CS2, AF2x: low latency data
+    set({24, 26, 28, 30, 48, 56}, kCs3);            // CS3, AF3x: signalling; CS6, CS7: routing
+    set({32, 34, 36, 38}, kAf41);                   // CS4, AF4x: video
+    set({40, 44, 46}, kEf);                         // CS5, VA, EF: voice
+    return map;
+}
+
+std::vector<DscpMap> make_dscp_maps(const Config& config) {
+    std::vector<DscpMap> maps{identity_dscp_map(), microsoft_dscp_map()};
+    const bool any_fixed = std::ranges::any_of(
+        config.tunnels, [](const TunnelConfig& tunnel) { return tunnel.outer.dscp == DscpRule::fixed; });
+    for (std::uint8_t dscp = 0; any_fixed && dscp < 64; ++dscp) {
+        DscpMap& map = maps.emplace_back();
+        map.fill(dscp);
+    }
+    return maps;
 }
 
 std::uint16_t pool_of(const Config& config, Zone zone) noexcept {

@@ -14,7 +14,12 @@ std::vector<NatPool> make_pools(const Config& config);
 std::vector<Tunnel> make_tunnels(const World& world, const std::vector<Leg>& legs);
 
 // How the tunnel's ESP travels, and what fits into it when its outer packets are at most `limit` bytes.
-void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, std::size_t limit) noexcept;
+void set_encapsulation(Tunnel& tunnel, Encapsulation encapsulation, EspLayout layout, std::size_t limit) noexcept;
+
+// By DscpRule, which a tunnel's map index follows; a fixed class has a table of its own after these.
+std::vector<DscpMap> make_dscp_maps(const Config& config);
+// What Microsoft peering lets through: EF, AF41, AF21, AF11, CS3 and CS0. Others become the nearest of these.
+DscpMap microsoft_dscp_map() noexcept;
 
 // The pool that translates what leaves to this zone; kNone: none.
 std::uint16_t pool_of(const Config& config, Zone zone) noexcept;

@@ -35,9 +35,6 @@ std::uint16_t port_index(const Config& config, const std::string& name) noexcept
     return it == config.ports.end() ? kNone : static_cast<std::uint16_t>(it - config.ports.begin());
 }
 
-IpPrefix to_prefix(Prefix4 prefix) noexcept { return {IpAddress::from(prefix.address), prefix.length}; }
-IpPrefix to_prefix(const Prefix6& prefix) noexcept { return {IpAddress::from(prefix.address), prefix.length}; }
-
 std::vector<IpPrefix> encrypt_prefixes(const Config& config) {
     std::vector<IpPrefix> result;
     for (const Prefix4 p : config.encrypt4) {

@@ -3,6 +3,7 @@
 
 #include "control/config/config.hpp"
 #include "control/netlink/types.hpp"
+#include "crypto/esp_format.hpp"
 #include "dataplane/base/prefix.hpp"
 #include "dataplane/config/snapshot.hpp"
 
@@ -42,6 +43,7 @@ struct PortState {
 struct InboundRef {
     std::uint32_t spi = 0;
     InboundSa* sa = nullptr;
+    Encapsulation encapsulation{};  // a rekey may change it while this one still receives
     friend bool operator==(const InboundRef&, const InboundRef&) = default;
 };
 
@@ -49,12 +51,19 @@ struct InboundRef {
 struct TunnelSas {
     OutboundSa* out = nullptr;
     std::vector<InboundRef> in;  // several while a rekey is under way, the newest last
-    Encapsulation encapsulation;  // of the outbound SA
+    Encapsulation encapsulation{};  // of the outbound SA
+    EspLayout layout = layout_of(Suite::aes_256_gcm);  // the same
+    std::optional<IpAddress> moved_to{};  // where the peer is, when not at the configured address
+    bool worn_out = false;  // a limit of static keys is reached
     bool complete() const noexcept { return out != nullptr && !in.empty(); }
     friend bool operator==(const TunnelSas&, const TunnelSas&) = default;
 };
 
 using LegAddress = std::pair<std::uint16_t, IpAddress>;  // a neighbour: leg and address
+
+inline const IpAddress& remote_of(const TunnelConfig& config, const TunnelSas& sas) noexcept {
+    return sas.moved_to ? *sas.moved_to : config.remote;
+}
 
 struct World {
     Config config;
@@ -84,8 +93,6 @@ bool is_linux_leg(const Config& config, const LegConfig& leg) noexcept;
 
 std::uint16_t port_index(const Config& config, const std::string& name) noexcept;  // kNone: no such port
 
-IpPrefix to_prefix(Prefix4 prefix) noexcept;
-IpPrefix to_prefix(const Prefix6& prefix) noexcept;
 std::vector<IpPrefix> encrypt_prefixes(const Config& config);
 // With host bits; what the file says.
 std::vector<IpPrefix> addresses_of(const LegConfig& leg);

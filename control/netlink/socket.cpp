@@ -76,7 +76,7 @@ Result<Socket> Socket::open_xfrm_events(std::size_t receive_buffer_bytes) {
     if (!socket) {
         return socket;
     }
-    for (int group : {XFRMNLGRP_SA, XFRMNLGRP_EXPIRE}) {
+    for (int group : {XFRMNLGRP_SA, XFRMNLGRP_EXPIRE, XFRMNLGRP_MAPPING, XFRMNLGRP_MIGRATE}) {
         if (mnl_socket_setsockopt(socket->socket_.get(), NETLINK_ADD_MEMBERSHIP, &group, sizeof group) < 0) {
             return failed("joining XFRM group " + std::to_string(group));
         }

@@ -1,6 +1,7 @@
 #include "control/netlink/xfrm_decode.hpp"
 
 #include "control/netlink/body.hpp"
+#include "control/netlink/xfrm_algorithms.hpp"
 
 #include <linux/in.h>
 #include <linux/udp.h>
@@ -43,48 +44,6 @@ be32 as_be32(__be32 raw) noexcept {
 
 SaMode to_mode(std::uint8_t mode) noexcept {
     return mode == XFRM_MODE_TUNNEL ? SaMode::tunnel : mode == XFRM_MODE_TRANSPORT ? SaMode::transport : SaMode::other;
-}
-
-template <std::size_t N>
-std::string name_of(const char (&text)[N]) {
-    return std::string(text, strnlen(text, N));
-}
-
-// An algorithm attribute begins with its name and the length of its key in bits; the key follows. `T` is one of struct
-// xfrm_algo*.
-template <class T>
-Result<void> algorithm(const Attribute& attribute, T& head) {
-    if (attribute.value.size() < sizeof(T)) {
-        return malformed("XFRM algorithm of " + std::to_string(attribute.value.size()) + " bytes");
-    }
-    std::memcpy(&head, attribute.value.data(), sizeof(T));
-    const std::size_t left = attribute.value.size() - sizeof(T);
-    if (left < (std::size_t{head.alg_key_len} + 7) / 8) {
-        return malformed("XFRM algorithm says a key of " + std::to_string(head.alg_key_len) + " bits, " +
-                         std::to_string(left) + " bytes are there");
-    }
-    return {};
-}
-
-Result<void> add_cipher_name(const Attribute& attribute, std::string& name) {
-    xfrm_algo head;
-    if (const auto read = algorithm(attribute, head); !read) {
-        return std::unexpected(read.error());
-    }
-    name += (name.empty() ? "" : ", ") + name_of(head.alg_name);
-    return {};
-}
-
-Result<void> read_aead(const Attribute& attribute, SaEvent& sa) {
-    xfrm_algo_aead head;
-    if (const auto read = algorithm(attribute, head); !read) {
-        return std::unexpected(read.error());
-    }
-    sa.cipher = name_of(head.alg_name);
-    sa.icv_bits = head.alg_icv_len;
-    const Bytes key = attribute.value.subspan(sizeof(xfrm_algo_aead), (std::size_t{head.alg_key_len} + 7) / 8);
-    sa.keymat = SecretBytes::copy_of({reinterpret_cast<const std::uint8_t*>(key.data()), key.size()});
-    return {};
 }
 
 Result<void> read_encapsulation(const Attribute& attribute, SaEncapsulation& out) {
@@ -162,15 +121,13 @@ Result<void> read_direction(const Attribute& attribute, SaDirection& out) {
     return {};
 }
 
-Result<void> read_sa_attribute(const Attribute& attribute, SaEvent& sa) {
+Result<void> read_sa_attribute(const Attribute& attribute, SaEvent& sa, AlgorithmReader& algorithms) {
     switch (attribute.type) {
         case XFRMA_ALG_AEAD:
-            return read_aead(attribute, sa);
         case XFRMA_ALG_CRYPT:
         case XFRMA_ALG_AUTH:
-            return add_cipher_name(attribute, sa.cipher);
         case XFRMA_ALG_AUTH_TRUNC:
-            return {};  // Linux sends XFRMA_ALG_AUTH besides
+            return algorithms.read(attribute);
         case XFRMA_ENCAP:
             return read_encapsulation(attribute, sa.encapsulation);
         case XFRMA_REPLAY_VAL:
@@ -212,14 +169,17 @@ Result<std::optional<XfrmEvent>> decode_sa(Message message) {
     sa.limits = {.soft_bytes = raw.lft.soft_byte_limit,
                  .hard_bytes = raw.lft.hard_byte_limit,
                  .soft_packets = raw.lft.soft_packet_limit,
-                 .hard_packets = raw.lft.hard_packet_limit};
+                 .hard_packets = raw.lft.hard_packet_limit,
+                 .hard_seconds = raw.lft.hard_add_expires_seconds};
     sa.lifetime = to_lifetime(raw.curlft);
-    if (const auto read =
-            for_each_attribute(body->attributes, [&](const Attribute& a) { return read_sa_attribute(a, sa); });
+    AlgorithmReader algorithms;
+    if (const auto read = for_each_attribute(body->attributes,
+                                             [&](const Attribute& a) { return read_sa_attribute(a, sa, algorithms); });
         !read) {
         return std::unexpected(read.error());
     }
-    sa.larval = sa.cipher.empty();
+    sa.algorithms = algorithms.finish();
+    sa.larval = sa.algorithms.cipher.empty() && sa.algorithms.integrity.empty();
     return XfrmEvent{std::move(sa)};
 }
 
@@ -299,6 +259,28 @@ Result<std::optional<XfrmEvent>> decode_checkpoint(Message message) {
     return XfrmEvent{std::move(checkpoint)};
 }
 
+Result<std::optional<XfrmEvent>> decode_mapping(Message message) {
+    const auto body = read_body<xfrm_user_mapping>(message, XFRM_MSG_MAPPING, XFRM_MSG_MAPPING);
+    if (!body) {
+        return std::unexpected(body.error());
+    }
+    const xfrm_user_mapping& raw = body->fixed;
+    if (raw.id.proto != IPPROTO_ESP) {
+        return std::nullopt;
+    }
+    auto id = to_id(raw.id.daddr, as_be32(raw.id.spi), raw.id.family);
+    const auto source = to_address(raw.new_saddr, raw.id.family);
+    if (!id || !source) {
+        return std::unexpected(!id ? id.error() : source.error());
+    }
+    if (const auto read = read_mark_among(body->attributes, *id); !read) {
+        return std::unexpected(read.error());
+    }
+    SaMapped mapped{.id = *id, .source = *source, .source_port = {}};
+    std::memcpy(&mapped.source_port, &raw.new_sport, sizeof mapped.source_port);
+    return XfrmEvent{mapped};
+}
+
 Result<std::optional<XfrmEvent>> decode_flush(Message message) {
     const auto body = read_body<xfrm_usersa_flush>(message, XFRM_MSG_FLUSHSA, XFRM_MSG_FLUSHSA);
     if (!body) {
@@ -334,6 +316,10 @@ Result<std::optional<XfrmEvent>> decode_xfrm(Message message) {
             return decode_checkpoint(message);
         case XFRM_MSG_FLUSHSA:
             return decode_flush(message);
+        case XFRM_MSG_MAPPING:
+            return decode_mapping(message);
+        case XFRM_MSG_MIGRATE:
+            return XfrmEvent{SasMigrated{}};
         default:
             return std::nullopt;
     }

@@ -6,6 +6,7 @@
 #include "dataplane/base/prefix.hpp"
 
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,6 +36,7 @@ struct SaLimits {
     std::uint64_t hard_bytes = kNoLimit;
     std::uint64_t soft_packets = kNoLimit;
     std::uint64_t hard_packets = kNoLimit;
+    std::uint64_t hard_seconds = 0;  // since the SA was added; 0: none. Linux sees to it
 };
 
 // struct xfrm_lifetime_cur. The times are seconds since 1970; 0 is never.
@@ -70,6 +72,16 @@ struct SaEncapsulation {
     bool supported = true;  // false: some other encapsulation, ESP in TCP for one
 };
 
+// Linux's names: "rfc4106(gcm(aes))", or "cbc(aes)" and "hmac(sha256)". Not copyable: it holds the key.
+struct SaAlgorithms {
+    std::string cipher;  // or the AEAD
+    std::string integrity;  // empty with an AEAD
+    SecretBytes keymat;  // AEAD: key, then salt; else the cipher's key, then that of the integrity algorithm
+    std::size_t integrity_key_bytes = 0;  // of keymat
+    std::uint32_t icv_bits = 0;
+    std::string text() const;  // for people, without the key
+};
+
 // XFRM_MSG_NEWSA or UPDSA. Not copyable: it holds the key.
 struct SaEvent {
     SaId id;
@@ -80,9 +92,7 @@ struct SaEvent {
     SaMode mode = SaMode::other;
     bool esn = false;
     bool larval = false;  // an SPI that was reserved for an SA to come: no keys yet
-    std::string cipher;  // Linux's name; those of cipher and digest where they are two
-    SecretBytes keymat;   // AEAD only: key, then salt
-    std::uint32_t icv_bits = 0;
+    SaAlgorithms algorithms;
     std::uint8_t short_window = 0;  // bits, where `replay` is not extended
     SaEncapsulation encapsulation;
     SaLimits limits;
@@ -97,7 +107,14 @@ struct SaExpiring {  // EXPIRE of a soft limit
     SaId id;
 };
 struct SasFlushed {};
+// XFRM_MSG_MAPPING: Linux received this SA's packets in UDP from elsewhere (RFC 3947 section 4).
+struct SaMapped {
+    SaId id;
+    IpAddress source;
+    be16 source_port{};
+};
+struct SasMigrated {};  // XFRM_MSG_MIGRATE: SAs have other ends, and Linux tells of none of them
 
-using XfrmEvent = std::variant<SaEvent, SaDeleted, SaExpiring, SaCheckpoint, SasFlushed>;
+using XfrmEvent = std::variant<SaEvent, SaDeleted, SaExpiring, SaCheckpoint, SasFlushed, SaMapped, SasMigrated>;
 
 }  // namespace twinspan::netlink

@@ -101,10 +101,10 @@ void write_own(Text& text, const Config& config) {
 
 // A route to a tunnel's other end through a tunnel would put the tunnel into itself.
 void write_tunnel_ends(Text& text, const Config& config) {
-    std::set<Prefix4> covers;
+    std::set<Prefix4> covers;  // in a tunnel BGP speaks of IPv4 only
     for (const TunnelConfig& tunnel : config.tunnels) {
-        for (unsigned length = 1; length <= 32; ++length) {
-            covers.insert({to_be32(tunnel.remote.host() & mask4(length)), static_cast<std::uint8_t>(length)});
+        for (unsigned length = 1; tunnel.remote.is_v4() && length <= 32; ++length) {
+            covers.insert({to_be32(tunnel.remote.v4().host() & mask4(length)), static_cast<std::uint8_t>(length)});
         }
     }
     text.line("! All that has the other end of a tunnel in it: not taken from inside a tunnel.");
@@ -254,16 +254,22 @@ Announced announced_on(const Config& config, const LegConfig& leg) {
     // Azure prefers the circuit to a tunnel over it for one and the same prefix, and would answer in clear. An end is
     // reached over its own link alone: over the other one it would lead a router's own session to it astray, too.
     bool tunnels = false;
-    std::set<Prefix4> ends;
+    std::set<Prefix4> ends4;
+    std::set<Prefix6> ends6;
     for (const TunnelConfig& tunnel : config.tunnels) {
         const LegConfig& over = config.legs[tunnel.leg];
         tunnels |= over.zone == Zone::private_peering;
-        if (over.netdev == leg.netdev) {
-            ends.insert({tunnel.local, 32});
+        if (over.netdev != leg.netdev) {
+            continue;
+        }
+        if (tunnel.local.is_v4()) {
+            ends4.insert({tunnel.local.v4(), 32});
+        } else {
+            ends6.insert({tunnel.local.v6(), 128});
         }
     }
     if (tunnels) {
-        return {{ends.begin(), ends.end()}, {}};
+        return {{ends4.begin(), ends4.end()}, {ends6.begin(), ends6.end()}};
     }
     return {config.bgp->announce4, config.bgp->announce6};
 }

@@ -15,12 +15,6 @@ namespace {
 
 constexpr std::size_t kLongestPsk = 255;
 constexpr std::uint64_t kAllPackets = 4294967295;  // RFC 4303 section 2.2, without extended sequence numbers
-// Of Azure's: the policies that one may choose, strongest first, then what a gateway takes that was given none.
-constexpr auto kIkeProposals = std::to_array<std::string_view>(
-    {"aes256gcm16-prfsha384-ecp384", "aes256gcm16-prfsha256-ecp256", "aes256-sha384-ecp384", "aes256-sha256-ecp256",
-     "aes256-sha256-modp2048", "aes256-sha256-modp1024", "aes256-sha1-modp1024"});
-constexpr auto kEspProposals = std::to_array<std::string_view>({"aes256gcm16", "aes128gcm16"});
-
 // charon repeats an unanswered request after 2 s, then 1.5 times as late each time, and gives up after the last wait.
 constexpr double kFirstWait = 2.0;
 constexpr double kWaitGrows = 1.5;
@@ -64,7 +58,9 @@ unsigned retransmit_tries(const Config& config) {
     return tries;
 }
 
-std::string identity(const std::string& given, be32 address) { return given.empty() ? to_string(address) : given; }
+std::string identity(const std::string& given, const IpAddress& address) {
+    return given.empty() ? address.text() : given;
+}
 
 std::string selectors(const std::vector<Prefix4>& v4, const std::vector<Prefix6>& v6) {
     std::vector<std::string> out;
@@ -118,7 +114,7 @@ void write_child(Text& text, const TunnelConfig& tunnel) {
     text.line("if_id_out = ", tunnel.if_id);
     text.line("# The kernel has the SAs and encrypts nothing: no policy leads a packet to them.");
     text.line("policies = no");
-    text.line("esp_proposals = ", ike.esp_proposals.empty() ? joined(kEspProposals) : joined(ike.esp_proposals));
+    text.line("esp_proposals = ", joined(ike.esp_proposals));
     text.line("replay_window = ", ike.replay_window);
     text.line("rekey_time = ", ike.rekey_time_s, 's');
     text.line("life_time = ", hard(ike.rekey_time_s), 's');
@@ -126,8 +122,9 @@ void write_child(Text& text, const TunnelConfig& tunnel) {
     text.line("life_bytes = ", hard(ike.rekey_bytes));
     text.line("rekey_packets = ", ike.rekey_packets);
     text.line("life_packets = ", std::min(hard(ike.rekey_packets), kAllPackets));
-    text.line("copy_df = yes");
-    text.line("copy_dscp = out");
+    text.line("copy_df = ", tunnel.outer.df == DfRule::copy ? "yes" : "no");
+    text.line("copy_ecn = ", tunnel.outer.ecn == EcnRule::normal ? "yes" : "no");
+    text.line("copy_dscp = ", tunnel.outer.dscp == DscpRule::copy ? "out" : "no");
     text.line("start_action = ", ike.initiate ? "start" : "none");
     text.line("close_action = ", ike.initiate ? "start" : "none");
     text.line("dpd_action = ", ike.initiate ? "restart" : "clear");
@@ -143,9 +140,9 @@ void write_connection(Text& text, const Config& config, const TunnelConfig& tunn
     text.line("# ", tunnel.name, ": over ", to_string(leg.zone), " peering, leg ", leg.netdev, '.');
     open(text, tunnel.name);
     text.line("version = 2");
-    text.line("local_addrs = ", to_string(tunnel.local));
-    text.line("remote_addrs = ", to_string(tunnel.remote));
-    text.line("proposals = ", ike.proposals.empty() ? joined(kIkeProposals) : joined(ike.proposals));
+    text.line("local_addrs = ", tunnel.local.text());
+    text.line("remote_addrs = ", tunnel.remote.text());
+    text.line("proposals = ", joined(ike.proposals));
     text.line("# A new IKE SA some time before Azure's 28,800 s are over, without a new authentication.");
     text.line("rekey_time = 25200s");
     text.line("reauth_time = 0s");
@@ -242,6 +239,8 @@ std::string charon_conf(const Config& config) {
     open(text, "charon");
     text.line("# Routes are BGP's and the operator's.");
     text.line("install_routes = no");
+    text.line("# Keeps translations on the path open; each tunnel's ESP leaves through the same one.");
+    text.line("keep_alive = 20s");
     text.line("install_virtual_ip = no");
     text.line("interfaces_use = ", joined(interfaces));
     text.line("# Unanswered requests are repeated for ",

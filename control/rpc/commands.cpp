@@ -21,6 +21,7 @@ constexpr auto kViews = std::to_array<View>({
     {"ports", show_ports},
     {"legs", show_legs},
     {"tunnels", show_tunnels},
+    {"sas", show_sas},
     {"groups", show_groups},
     {"routes", show_routes},
     {"neighbours", show_neighbours},

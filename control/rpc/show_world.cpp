@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 
@@ -110,22 +111,39 @@ json route_via(const StatusSources& s, RouteResult result) {
     return via;
 }
 
+json or_null(const std::optional<std::uint64_t>& value) { return value ? json(*value) : json{}; }
+
+json left_json(const LifetimeLeft& left) {
+    return {{"bytes", or_null(left.bytes)}, {"packets", or_null(left.packets)}, {"seconds", or_null(left.seconds)}};
+}
+
+std::string encapsulation_text(Encapsulation e) {
+    return e.udp() ? "udp " + std::to_string(e.local_port.host()) + "-" + std::to_string(e.remote_port.host()) : "none";
+}
+
+json sa_json(const SaRow& sa) {
+    return {{"spi", sa.spi},
+            {"direction", sa.outbound ? "out" : "in"},
+            {"source", sa.from_kernel ? "kernel" : "static"},
+            {"in_use", sa.in_use},
+            {"suite", name(sa.suite)},
+            {"icv", 8 * sa.icv_len},
+            {"esn", sa.esn},
+            {"encapsulation", encapsulation_text(sa.encapsulation)},
+            {"peer", sa.peer.text()},
+            {"sequence", sa.sequence},
+            {"reserved_until", sa.outbound ? json(sa.reserved_until) : json{}},
+            {"window", sa.outbound ? json{} : json(sa.window_bits)},
+            {"packets", sa.usage.packets},
+            {"bytes", sa.usage.bytes},
+            {"left", left_json(sa.left)}};
+}
+
+// `rows` are sorted by tunnel.
 json sas_json(const std::vector<SaRow>& rows, std::size_t tunnel) {
     json result = json::array();
-    for (const SaRow& sa : rows) {
-        if (sa.tunnel == tunnel) {
-            result.push_back({{"spi", sa.spi},
-                              {"direction", sa.outbound ? "out" : "in"},
-                              {"source", sa.from_kernel ? "kernel" : "static"},
-                              {"in_use", sa.in_use},
-                              {"suite", name(sa.suite)},
-                              {"esn", sa.esn},
-                              {"sequence", sa.sequence},
-                              {"reserved_until", sa.outbound ? json(sa.reserved_until) : json{}},
-                              {"window", sa.outbound ? json{} : json(sa.window_bits)},
-                              {"packets", sa.usage.packets},
-                              {"bytes", sa.usage.bytes}});
-        }
+    for (const SaRow& sa : std::ranges::equal_range(rows, tunnel, {}, &SaRow::tunnel)) {
+        result.push_back(sa_json(sa));
     }
     return result;
 }
@@ -196,14 +214,16 @@ json show_tunnels(const StatusSources& s) {
     for (std::size_t i = 0; i < world.config.tunnels.size(); ++i) {
         const TunnelConfig& config = world.config.tunnels[i];
         const Tunnel& tunnel = s.failover->snapshot().tunnels[i];
-        const TunnelState state = tunnel_state(s.failover->current_plan(), live_state(world), i);
+        const TunnelState state = tunnel_state(s.failover->current_plan(), world, i);
         const TunnelSas& sas = world.sas[i];
         const OutboundSa* out = sas.out;
         json row{{"name", config.name},
                  {"if_id", config.if_id},
                  {"link", or_null(link_text(config.link))},
-                 {"local", IpAddress::from(config.local).text()},
-                 {"remote", IpAddress::from(config.remote).text()},
+                 {"local", config.local.text()},
+                 {"remote", tunnel.remote.text()},
+                 {"moved", tunnel.remote != config.remote},
+                 {"encapsulation", encapsulation_text(tunnel.encapsulation)},
                  {"state", state == TunnelState::drained ? "drained"
                            : tunnel.up                   ? "up"
                                                          : "down"},
@@ -213,11 +233,23 @@ json show_tunnels(const StatusSources& s) {
                  {"suite", out ? json(name(out->suite())) : json{}},
                  {"sequence", out ? json(out->next_seq() - 1) : json{}},
                  {"reserved_until", out ? json(out->limit()) : json{}},
+                 {"outer_mtu", config.mtu},
                  {"inner_mtu", tunnel.inner_mtu},
                  {"mss4", tunnel.mss4},
+                 {"mss6", tunnel.mss6},
+                 {"worker", tunnel.owner == kNone ? json{} : json(tunnel.owner)},
                  {"sas", sas_json(sa_rows, i)}};
         row.update(traffic(s, [i](const WorkerCounters& w) { return std::tie((*w.tunnel_rx)[i], (*w.tunnel_tx)[i]); }));
         result.push_back(std::move(row));
+    }
+    return result;
+}
+
+json show_sas(const StatusSources& s) {
+    json result = json::array();
+    for (const SaRow& sa : s.sas != nullptr ? s.sas->rows() : std::vector<SaRow>{}) {
+        result.push_back(sa_json(sa));
+        result.back()["tunnel"] = s.failover->world().config.tunnels[sa.tunnel].name;
     }
     return result;
 }

@@ -30,14 +30,15 @@ struct StatusSources {
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
 };
 
-// `what`: ports, legs, tunnels, groups, routes, neighbours, nat, drops, metrics, workers or accounting. Unknown: an
-// error that lists them.
+// `what`: ports, legs, tunnels, sas, groups, routes, neighbours, nat, drops, metrics, workers or accounting. Unknown:
+// an error that lists them.
 Result<nlohmann::json> show(const StatusSources& sources, std::string_view what);
 
 // One function each; in show_*.cpp.
 nlohmann::json show_ports(const StatusSources& sources);
 nlohmann::json show_legs(const StatusSources& sources);
 nlohmann::json show_tunnels(const StatusSources& sources);
+nlohmann::json show_sas(const StatusSources& sources);
 nlohmann::json show_groups(const StatusSources& sources);
 nlohmann::json show_routes(const StatusSources& sources);
 nlohmann::json show_neighbours(const StatusSources& sources);

@@ -20,6 +20,7 @@ bool reached(std::uint64_t value, std::uint64_t limit) noexcept { return limit !
 
 std::expected<std::unique_ptr<KernelSa>, std::string> KernelSa::make(const Engine& engine, netlink::XfrmKernel& kernel,
                                                                      netlink::SaEvent& event, const SaMatch& match,
+                                                                     const SaConfig& config, const KeyFingerprint& key,
                                                                      std::uint64_t first_at_least) {
     // What nobody has used is as its event says, and waits for no answer.
     const bool untouched = !match.outbound && event.replay.highest == 0 &&
@@ -35,12 +36,7 @@ std::expected<std::unique_ptr<KernelSa>, std::string> KernelSa::make(const Engin
     sa->most_written_ = sa->form_.sent;
     sa->base_ = now->lifetime.value_or(event.lifetime);
     sa->written_ = {sa->base_.packets, sa->base_.bytes};
-    SaConfig config{.spi = event.id.spi,
-                    .suite = match.suite,
-                    .keymat = std::move(event.keymat),
-                    .width = event.esn ? SequenceWidth::bits64 : SequenceWidth::bits32,
-                    .icv_len = event.icv_bits / 8};
-    sa->key_ = fingerprint(engine, config);
+    sa->key_ = key;
     if (match.outbound) {
         const std::uint64_t first = std::max(sa->form_.sent + 1, first_at_least);
         auto out = OutboundSa::create(engine, config, first);
@@ -64,6 +60,7 @@ std::expected<std::unique_ptr<KernelSa>, std::string> KernelSa::make(const Engin
 
 void KernelSa::update(const netlink::SaEvent& event) noexcept {
     limits_ = event.limits;
+    peer_ = out_ ? event.id.destination : event.source;
     // Of an inbound SA the ports are those that come in: the peer's first.
     encapsulation_ = out_ ? Encapsulation{event.encapsulation.source, event.encapsulation.destination}
                           : Encapsulation{event.encapsulation.destination, event.encapsulation.source};
@@ -156,12 +153,16 @@ netlink::SaCheckpoint KernelSa::counters(std::uint64_t now_s) const {
     return {.id = id_, .replay = {}, .lifetime = life};
 }
 
+bool KernelSa::has_changed() const noexcept {
+    return usage() != written_ || (in_ && in_->replay().highest() != written_highest_);
+}
+
 netlink::Answer<void> KernelSa::checkpoint(netlink::XfrmKernel& kernel, std::uint64_t now_s) {
-    const SaUsage used = usage();
-    const std::uint64_t highest = in_ ? in_->replay().highest() : 0;
-    if (used == written_ && highest == written_highest_) {
+    if (!has_changed()) {
         return {};
     }
+    const SaUsage used = usage();
+    const std::uint64_t highest = in_ ? in_->replay().highest() : 0;
     netlink::SaCheckpoint checkpoint = counters(now_s);
     if (in_) {
         checkpoint.replay = to_kernel(in_->replay().state(), form_);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "control/netlink/xfrm_kernel.hpp"
+#include "control/sa/lifetime.hpp"
 #include "control/sa/match.hpp"
 #include "crypto/sa.hpp"
 #include "crypto/sequence_reservation.hpp"
@@ -16,15 +17,14 @@
 
 namespace twinspan {
 
-enum class SaLimit : std::uint8_t { none, soft, hard };
-
 class KernelSa {
 public:
     // Reads the SA's numbers from Linux at this moment, as what an event says of them may be old; of an inbound SA only
-    // when something was received. `first_at_least`: below it, numbers were used already. An outbound SA sends nothing
-    // before reserve().
+    // when something was received. `config` and its fingerprint `key` are the event's. `first_at_least`: below it,
+    // numbers were used already. An outbound SA sends nothing before reserve().
     static std::expected<std::unique_ptr<KernelSa>, std::string> make(const Engine& engine, netlink::XfrmKernel& kernel,
                                                                       netlink::SaEvent& event, const SaMatch& match,
+                                                                      const SaConfig& config, const KeyFingerprint& key,
                                                                       std::uint64_t first_at_least);
 
     // What Linux may change of an SA that it keeps.
@@ -34,6 +34,7 @@ public:
     netlink::Answer<void> reserve(netlink::XfrmKernel& kernel);
     // Outbound, when Linux says that its number is `sent`: if that is behind what was reserved, writes it again.
     netlink::Answer<void> reassert(netlink::XfrmKernel& kernel, std::uint64_t sent);
+    bool has_changed() const noexcept;  // since the last checkpoint
     // Writes counters, and inbound the replay window. Nothing to write: no request.
     netlink::Answer<void> checkpoint(netlink::XfrmKernel& kernel, std::uint64_t now_s);
     // When no worker uses it: gives back the numbers that were not used, with the counters. reserve() takes it up
@@ -46,6 +47,7 @@ public:
     SaUsage usage() const noexcept;
     // The first number that no one has used, of an outbound SA.
     std::uint64_t next_seq() const noexcept { return out_ ? out_->next_seq() : 0; }
+
     // Outbound: Linux covers no number that is left.
     bool dry() const noexcept { return out_ && out_->next_seq() >= reserved_until_; }
 
@@ -55,6 +57,11 @@ public:
     InboundSa* in() const noexcept { return in_.get(); }
     const Encapsulation& encapsulation() const noexcept { return encapsulation_; }
     const KeyFingerprint& key() const noexcept { return key_; }
+    // Linux's: the other side's address.
+    const IpAddress& peer() const noexcept { return peer_; }
+    EspLayout layout() const noexcept { return out_ ? out_->layout() : in_->layout(); }
+    const netlink::SaLimits& limits() const noexcept { return limits_; }
+    const netlink::SaLifetime& base() const noexcept { return base_; }
 
     // Kept by the store.
     SaLimit told = SaLimit::none;  // the key daemon knows of this limit
@@ -63,6 +70,7 @@ public:
     std::uint64_t quiet_until = 0;  // tick of the next line on a refused write
     bool seen = true;  // in the dump under way
     std::uint64_t since_tick = 0;  // outbound: when it was added
+    bool released = false;  // outbound: no longer in use, with numbers to give back
 
 private:
     KernelSa() = default;
@@ -78,6 +86,7 @@ private:
     std::unique_ptr<OutboundSa> out_;
     std::unique_ptr<InboundSa> in_;
     Encapsulation encapsulation_;
+    IpAddress peer_;
     netlink::SaLimits limits_;
     netlink::SaReplay form_;  // as Linux had it at the start: which form, and how large
     netlink::SaLifetime base_;

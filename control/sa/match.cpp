@@ -1,65 +1,131 @@
 #include "control/sa/match.hpp"
 
-#include "crypto/esp_format.hpp"
+#include "control/config/algorithms.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <string_view>
 
 namespace twinspan {
 namespace {
-
-constexpr std::string_view kAesGcm = "rfc4106(gcm(aes))";
 
 std::unexpected<SaRefusal> unsupported(std::string why) {
     return std::unexpected(SaRefusal{Metric::xfrm_sa_unsupported, std::move(why)});
 }
 
-std::expected<Suite, SaRefusal> suite_of(const netlink::SaEvent& sa) {
-    if (sa.cipher != kAesGcm) {
-        return unsupported("cipher " + sa.cipher + " is not supported, only " + std::string{kAesGcm});
+// Linux's names, with Linux's lengths in bits.
+struct Offered {
+    std::string_view cipher;
+    std::string_view integrity;
+    SuiteKind kind;
+    std::string_view digest;  // how our name of the suite ends
+};
+constexpr Offered kOffered[] = {
+    {"rfc4106(gcm(aes))", "", SuiteKind::gcm, "gcm"},
+    {"rfc7539esp(chacha20,poly1305)", "", SuiteKind::chacha20_poly1305, "poly1305"},
+    {"rfc4543(gcm(aes))", "", SuiteKind::gmac, "gmac"},
+    {"cbc(aes)", "hmac(sha1)", SuiteKind::cbc_hmac, "sha1"},
+    {"cbc(aes)", "hmac(sha256)", SuiteKind::cbc_hmac, "sha256"},
+    {"cbc(aes)", "hmac(sha384)", SuiteKind::cbc_hmac, "sha384"},
+    {"cbc(aes)", "hmac(sha512)", SuiteKind::cbc_hmac, "sha512"},
+};
+
+std::unexpected<SaRefusal> not_offered(const netlink::SaAlgorithms& a) {
+    if (const std::string why = why_broken(a.text()); !why.empty()) {
+        return unsupported(a.text() + " is not used, " + why);
     }
-    if (sa.icv_bits != 8 * info(Suite::aes_256_gcm).icv_len) {
-        return unsupported("an ICV of " + std::to_string(sa.icv_bits) + " bits is not supported, only " +
-                           std::to_string(8 * info(Suite::aes_256_gcm).icv_len));
+    if (a.cipher == "cbc(aes)" && a.integrity.empty()) {
+        return unsupported(
+            "cbc(aes) without integrity is not used, without integrity nothing is protected: use "
+            "aes-256-gcm or aes-256-cbc-hmac-sha256");
     }
-    const auto suite = std::ranges::find_if(kSuites, [&](const SuiteInfo& info) {
-        return info.kind == SuiteKind::gcm && keymat_len(info.id) == sa.keymat.size();
-    });
-    if (suite == kSuites.end()) {
-        return std::unexpected(SaRefusal{Metric::xfrm_sa_key_length, "a key of " + std::to_string(sa.keymat.size()) +
-                                                                         " bytes with its salt; " +
-                                                                         std::string{kAesGcm} + " has 20, 28 or 36"});
-    }
-    if (std::ranges::all_of(sa.keymat.span(), [](std::uint8_t byte) { return byte == 0; })) {
-        return unsupported("its key is all zeros, as Linux shows every key under lockdown=confidentiality");
-    }
-    return suite->id;
+    return unsupported(a.text() + " is not supported: use aes-256-gcm or aes-256-cbc-hmac-sha256");
 }
 
-std::expected<bool, SaRefusal> is_outbound(const TunnelConfig& tunnel, const netlink::SaEvent& sa) {
-    const IpAddress local = IpAddress::from(tunnel.local);
-    const IpAddress remote = IpAddress::from(tunnel.remote);
-    const bool out = sa.source == local && sa.id.destination == remote;
-    const bool in = sa.source == remote && sa.id.destination == local;
+std::expected<SuiteChoice, SaRefusal> suite_of(const netlink::SaAlgorithms& a) {
+    const auto offered = std::ranges::find_if(
+        kOffered, [&](const Offered& o) { return o.cipher == a.cipher && o.integrity == a.integrity; });
+    if (offered == std::end(kOffered)) {
+        return not_offered(a);
+    }
+    const auto suite = std::ranges::find_if(kSuites, [&](const SuiteInfo& s) {
+        return s.kind == offered->kind && s.name.ends_with(offered->digest) && keymat_len(s.id) == a.keymat.size() &&
+               s.auth_key_len == a.integrity_key_bytes;
+    });
+    if (suite == kSuites.end()) {
+        return std::unexpected(SaRefusal{Metric::xfrm_sa_key_length, a.text() + " has no key of " +
+                                                                         std::to_string(a.keymat.size()) +
+                                                                         " bytes, salt and integrity key included"});
+    }
+    if (std::ranges::all_of(a.keymat.span(), [](std::uint8_t byte) { return byte == 0; })) {
+        return unsupported("its key is all zeros, as Linux shows every key under lockdown=confidentiality");
+    }
+    if (a.icv_bits % 8 != 0 || !icv_len_is_valid(suite->id, a.icv_bits / 8)) {
+        return unsupported(a.text() + " with an ICV of " + std::to_string(a.icv_bits) + " bits is not supported, " +
+                           (suite->kind == SuiteKind::gcm ? "only 64, 96 and " : "only ") +
+                           std::to_string(8 * suite->icv_len));
+    }
+    return SuiteChoice{suite->id, static_cast<std::uint8_t>(a.icv_bits / 8)};
+}
+
+// The key daemon has authenticated the peer, wherever it is: its address may be another than the configured one.
+std::expected<bool, SaRefusal> is_outbound(const Config& config, std::size_t index, const netlink::SaEvent& sa) {
+    const TunnelConfig& tunnel = config.tunnels[index];
+    const bool out = sa.source == tunnel.local && sa.id.destination != tunnel.local;
+    const bool in = sa.id.destination == tunnel.local && sa.source != tunnel.local;
     const bool agrees =
         sa.direction == netlink::SaDirection::unknown || (sa.direction == netlink::SaDirection::out ? out : in);
+    const auto refused = [&](const std::string& why) {
+        return std::unexpected(SaRefusal{Metric::xfrm_sa_address, "it goes from " + sa.source.text() + " to " +
+                                                                      sa.id.destination.text() + ", " + why});
+    };
     if ((!out && !in) || !agrees) {
-        return std::unexpected(SaRefusal{Metric::xfrm_sa_address,
-                                         "it goes from " + sa.source.text() + " to " + sa.id.destination.text() +
-                                             ", the tunnel is between " + local.text() + " and " + remote.text()});
+        return refused("the tunnel is between " + tunnel.local.text() + " and " + tunnel.remote.text());
+    }
+    if (const std::string why = refusal_of_peer(config, index, out ? sa.id.destination : sa.source); !why.empty()) {
+        return refused(why);
     }
     return out;
 }
 
 }  // namespace
 
-std::expected<SaMatch, SaRefusal> match_sa(const Config& config, const netlink::SaEvent& sa) {
-    const auto tunnel = std::ranges::find(config.tunnels, sa.if_id, &TunnelConfig::if_id);
-    if (tunnel == config.tunnels.end()) {
+std::string refusal_of_peer(const Config& config, std::size_t tunnel, const IpAddress& peer) {
+    const TunnelConfig& mine = config.tunnels[tunnel];
+    if (peer == mine.remote) {
+        return {};
+    }
+    if (peer.family != mine.local.family) {
+        return "the tunnel's end here is " + mine.local.text();
+    }
+    const auto covers = [&](const auto& prefix) { return to_prefix(prefix).contains(peer); };
+    if (std::ranges::any_of(config.encrypt4, covers) || std::ranges::any_of(config.encrypt6, covers)) {
+        return "which is under encrypt";
+    }
+    const Zone zone = config.legs[mine.leg].zone;
+    const auto accept = std::ranges::find(config.accept, zone, &AcceptConfig::zone);
+    if (accept != config.accept.end() && std::ranges::none_of(accept->prefixes4, covers) &&
+        std::ranges::none_of(accept->prefixes6, covers)) {
+        return "which is outside of accept of the " + to_string(zone) + " peering";
+    }
+    return {};
+}
+
+SaMatcher::SaMatcher(const Config& config) : config_(config) {
+    for (std::size_t i = 0; i < config.tunnels.size(); ++i) {
+        by_if_id_.emplace(config.tunnels[i].if_id, i);
+    }
+}
+
+std::expected<SaMatch, SaRefusal> SaMatcher::match(const netlink::SaEvent& sa) const {
+    const auto found = by_if_id_.find(sa.if_id);
+    if (found == by_if_id_.end()) {
         return std::unexpected(
             SaRefusal{Metric::xfrm_sa_unknown_if_id, "no tunnel has if-id " + std::to_string(sa.if_id)});
     }
-    if (!tunnel->ike) {
-        return unsupported("tunnel " + tunnel->name + " has static SAs");
+    const TunnelConfig& tunnel = config_.tunnels[found->second];
+    if (!tunnel.ike) {
+        return unsupported("tunnel " + tunnel.name + " has static SAs");
     }
     if (sa.mode != netlink::SaMode::tunnel) {
         return unsupported(std::string{sa.mode == netlink::SaMode::transport ? "transport mode" : "its mode"} +
@@ -68,15 +134,15 @@ std::expected<SaMatch, SaRefusal> match_sa(const Config& config, const netlink::
     if (!sa.encapsulation.supported) {
         return unsupported("its encapsulation is not supported, only ESP in UDP");
     }
-    const auto outbound = is_outbound(*tunnel, sa);
+    const auto outbound = is_outbound(config_, found->second, sa);
     if (!outbound) {
         return std::unexpected(outbound.error());
     }
-    const auto suite = suite_of(sa);
+    const auto suite = suite_of(sa.algorithms);
     if (!suite) {
         return std::unexpected(suite.error());
     }
-    return SaMatch{static_cast<std::size_t>(tunnel - config.tunnels.begin()), *outbound, *suite};
+    return SaMatch{found->second, *outbound, suite->suite, suite->icv_len};
 }
 
 }  // namespace twinspan

@@ -24,8 +24,18 @@ Result<void> make_directory(const std::filesystem::path& path) {
 
 }  // namespace
 
+SaUsage StaticSas::Entry::sent() const noexcept {
+    return {out->next_seq() - 1, before.sent_bytes + out->usage().bytes};
+}
+
+SaUsage StaticSas::Entry::received() const noexcept {
+    const SaUsage now = in->usage();
+    return {before.received.packets + now.packets, before.received.bytes + now.bytes};
+}
+
 Result<void> StaticSas::open(const Engine& engine, const Config& config, const std::vector<SaFile>& files,
-                             std::vector<TunnelSas>& sas) {
+                             std::vector<TunnelSas>& sas, std::uint64_t now) {
+    entry_of_.resize(config.tunnels.size());
     const auto is_static = [](const TunnelConfig& tunnel) { return !tunnel.ike; };
     if (files.empty() || std::ranges::none_of(config.tunnels, is_static)) {
         return {};
@@ -35,16 +45,17 @@ Result<void> StaticSas::open(const Engine& engine, const Config& config, const s
     }
     for (std::size_t i = 0; i < files.size(); ++i) {
         if (is_static(config.tunnels[i])) {
-            if (auto opened = open_one(engine, config, i, files[i], sas[i]); !opened) {
+            if (auto opened = open_one(engine, config, i, files[i], now); !opened) {
                 return opened;
             }
+            sas[i] = sas_of(i);
         }
     }
     return {};
 }
 
 Result<void> StaticSas::open_one(const Engine& engine, const Config& config, std::size_t tunnel, const SaFile& file,
-                                 TunnelSas& sas) {
+                                 std::uint64_t now_s) {
     const std::string what = "tunnel " + config.tunnels[tunnel].name;
     const KeyFingerprint outbound_key = fingerprint(engine, file.outbound);
     auto reservation = SequenceReservation::open(config.state_dir, file.outbound.spi, outbound_key);
@@ -59,14 +70,50 @@ Result<void> StaticSas::open_one(const Engine& engine, const Config& config, std
     if (const auto covered = reservation->top_up(**out); !covered) {
         return with(what, covered.error());
     }
-    sas = {out->get(), {{file.inbound.spi, in->get()}}, file.encapsulation()};
-    entries_.push_back({tunnel, std::move(*reservation), outbound_key, fingerprint(engine, file.inbound),
-                        std::move(*out), std::move(*in)});
+    Entry entry{.tunnel = tunnel,
+                .reservation = std::move(*reservation),
+                .outbound_key = outbound_key,
+                .inbound_key = fingerprint(engine, file.inbound),
+                .out = std::move(*out),
+                .in = std::move(*in),
+                .encapsulation = file.encapsulation(),
+                .usage_file = {}};
+    if (config.tunnels[tunnel].lifetime != LifetimeConfig{}) {
+        entry.usage_file = config.state_dir / (to_hex(outbound_key) + ".used");
+        const auto before = read_usage(entry.usage_file, now_s);
+        if (!before) {
+            return with(what, before.error());
+        }
+        entry.before = *before;
+    }
+    entry_of_[tunnel] = entries_.size();
+    entries_.push_back(std::move(entry));
     return {};
+}
+
+TunnelSas StaticSas::sas_of(std::size_t tunnel) const {
+    TunnelSas sas;
+    if (tunnel >= entry_of_.size() || !entry_of_[tunnel]) {
+        return sas;
+    }
+    const Entry& entry = entries_[*entry_of_[tunnel]];
+    sas.encapsulation = entry.encapsulation;
+    sas.layout = entry.out->layout();
+    if (entry.out_limit != SaLimit::hard) {
+        sas.out = entry.out.get();
+    }
+    if (entry.in_limit != SaLimit::hard) {
+        sas.in = {{entry.in->spi(), entry.in.get(), entry.encapsulation}};
+    }
+    sas.worn_out = !sas.complete();
+    return sas;
 }
 
 void StaticSas::top_up(const Config& config, Trouble::Clock::time_point now) {
     for (Entry& sa : entries_) {
+        if (sa.out_limit == SaLimit::hard) {
+            continue;  // it stays stopped
+        }
         const auto done = sa.reservation.top_up(*sa.out);
         if (!done && sa.trouble.begins_or_lasts(now)) {
             spdlog::error("tunnel {}: {}", config.tunnels[sa.tunnel].name, done.error());
@@ -76,7 +123,51 @@ void StaticSas::top_up(const Config& config, Trouble::Clock::time_point now) {
     }
 }
 
-void StaticSas::give_back() {
+bool StaticSas::watch_one(const Config& config, Metrics& metrics, std::uint64_t now_s, Entry& sa) {
+    const TunnelConfig& tunnel = config.tunnels[sa.tunnel];
+    if (tunnel.lifetime == LifetimeConfig{}) {
+        return false;
+    }
+    const std::uint64_t age_s = now_s - std::min(now_s, sa.before.since_s);
+    bool stopped = false;
+    const auto watch = [&](const SaUsage& used, std::uint32_t spi, const char* direction, SaLimit& told) {
+        const SaLimit limit = limit_of(tunnel.lifetime, used, age_s);
+        if (limit <= told) {
+            return;
+        }
+        told = limit;
+        const bool hard = limit == SaLimit::hard;
+        stopped |= hard;
+        metrics.add(hard ? Metric::sa_lifetimes_over : Metric::sa_lifetimes_near_end);
+        spdlog::warn(
+            "tunnel {}: {} SA {:#010x} {} of its lifetime after {} packets, {} bytes and {} s; it needs new keys",
+            tunnel.name, direction, spi, hard ? "is stopped at the end" : "is at nine tenths", used.packets, used.bytes,
+            age_s);
+    };
+    watch(sa.sent(), sa.out->spi(), "outbound", sa.out_limit);
+    watch(sa.received(), sa.in->spi(), "inbound", sa.in_limit);
+    if (sa.out_limit == SaLimit::hard) {
+        sa.out->stop();
+    }
+    return stopped;
+}
+
+void StaticSas::write_usage(const Config& config) {
+    for (Entry& sa : entries_) {
+        const KeyUsage now{sa.before.since_s, sa.sent().bytes, sa.received()};
+        if (sa.usage_file.empty() || now == sa.written) {
+            continue;
+        }
+        if (const auto done = twinspan::write_usage(sa.usage_file, now); !done) {
+            spdlog::error("tunnel {}: {}", config.tunnels[sa.tunnel].name, done.error());
+        } else {
+            sa.written = now;
+        }
+    }
+}
+
+void StaticSas::give_back(const Config& config) {
+    write_usage(config);
     for (Entry& sa : entries_) {
         if (const auto done = sa.reservation.give_back(*sa.out); !done) {
             spdlog::warn("{}: {}", sa.reservation.file().string(), done.error());

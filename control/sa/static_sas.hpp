@@ -1,16 +1,23 @@
-// The SAs of tunnels with fixed keys, and their reserved numbers on disk. Control thread only.
+// The SAs of tunnels with fixed keys, their reserved numbers on disk, and what is left of their lifetimes. Control
+// thread only.
 #pragma once
 
 #include "control/config/config.hpp"
 #include "control/config/sa_file.hpp"
+#include "control/metrics.hpp"
 #include "control/model/world.hpp"
+#include "control/sa/lifetime.hpp"
+#include "control/sa/usage_file.hpp"
 #include "control/trouble.hpp"
 #include "crypto/sa.hpp"
 #include "crypto/sequence_reservation.hpp"
 #include "dataplane/base/error.hpp"
 
 #include <cstddef>
+#include <cstdint>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <vector>
 
 namespace twinspan {
@@ -24,22 +31,46 @@ public:
         KeyFingerprint inbound_key;
         std::unique_ptr<OutboundSa> out;
         std::unique_ptr<InboundSa> in;
+        Encapsulation encapsulation;
+        std::filesystem::path usage_file;
+        KeyUsage before{};  // of earlier runs
+        KeyUsage written{};
+        SaLimit out_limit = SaLimit::none;  // reached and told
+        SaLimit in_limit = SaLimit::none;
         Trouble trouble{};  // with the disk
+
+        // Earlier runs included.
+        SaUsage sent() const noexcept;
+        SaUsage received() const noexcept;
     };
 
     // `files`: as Config::tunnels. Fills the tunnels' places in `sas`.
     Result<void> open(const Engine& engine, const Config& config, const std::vector<SaFile>& files,
-                      std::vector<TunnelSas>& sas);
+                      std::vector<TunnelSas>& sas, std::uint64_t now = now_s());
     void top_up(const Config& config, Trouble::Clock::time_point now = Trouble::Clock::now());
+    // Warns at soft limits, stops SAs at hard ones. Calls `changed(tunnel)` where workers must learn of it.
+    template <class Changed>
+    void watch(const Config& config, Metrics& metrics, std::uint64_t now_s, Changed&& changed) {
+        for (Entry& sa : entries_) {
+            if (watch_one(config, metrics, now_s, sa)) {
+                changed(sa.tunnel);
+            }
+        }
+    }
+    void write_usage(const Config& config);
     // When no worker runs any more: the numbers that were not used go back.
-    void give_back();
+    void give_back(const Config& config);
 
+    // What workers may use of a tunnel's SAs; of one without static keys, nothing.
+    TunnelSas sas_of(std::size_t tunnel) const;
     const std::vector<Entry>& entries() const noexcept { return entries_; }
 
 private:
     Result<void> open_one(const Engine& engine, const Config& config, std::size_t tunnel, const SaFile& file,
-                          TunnelSas& sas);
+                          std::uint64_t now_s);
+    static bool watch_one(const Config& config, Metrics& metrics, std::uint64_t now_s, Entry& sa);
     std::vector<Entry> entries_;
+    std::vector<std::optional<std::size_t>> entry_of_;  // by tunnel
 };
 
 }  // namespace twinspan

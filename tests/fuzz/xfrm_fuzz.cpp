@@ -45,10 +45,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     TunnelConfig tunnel;
     tunnel.name = "azure-0";
     tunnel.if_id = 1;
-    tunnel.local = IpAddress::parse("172.16.0.1")->v4();
-    tunnel.remote = IpAddress::parse("172.16.0.2")->v4();
+    tunnel.local = *IpAddress::parse("172.16.0.1");
+    tunnel.remote = *IpAddress::parse("172.16.0.2");
     tunnel.ike.emplace();
     world.config.tunnels = {tunnel};
+    world.config.legs.resize(1);
     Metrics metrics;
     auto engine = Engine::create();
     SaStore store{std::move(*engine), world, metrics, std::make_unique<Kernel>()};

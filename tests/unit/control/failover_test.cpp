@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,12 @@ protected:
         const auto first = tables.current->buckets.begin() + group.first_bucket;
         return {first, first + group.bucket_mask + 1};
     }
+    // As the SA store says it, of all tunnels.
+    bool sas_changed() {
+        std::vector<std::size_t> all(world.sas.size());
+        std::iota(all.begin(), all.end(), 0);
+        return failover.sas_changed(all);
+    }
     std::uint16_t leg_of(std::uint16_t egress) const { return tables.current->egresses[egress].leg; }
     // That exactly the buckets on `gone` went to another hop.
     void expect_moved_only_from(std::uint16_t gone, const std::vector<std::uint16_t>& before,
@@ -102,22 +109,67 @@ TEST_F(FailoverTest, a_drained_link_keeps_its_legs_up) {
 TEST_F(FailoverTest, a_rekey_is_one_publication_each_way_and_moves_no_flow) {
     const std::vector<std::uint16_t> before = tables.current->buckets;
     world.sas[azure_0].in.push_back({0x3001, some_sa<InboundSa>(1)});
-    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_TRUE(sas_changed());
     ASSERT_NE(tables.current->inbound_sas.find(0x3001), nullptr);
     EXPECT_EQ(tables.current->inbound_sas.find(0x3001)->sa, some_sa<InboundSa>(1));
     EXPECT_NE(tables.current->inbound_sas.find(0x2003), nullptr) << "the old one lives on beside it";
     world.sas[azure_0].out = some_sa<OutboundSa>(1);
-    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_TRUE(sas_changed());
     EXPECT_EQ(tables.current->tunnels[azure_0].out, some_sa<OutboundSa>(1));
     world.sas[azure_0].in.erase(world.sas[azure_0].in.begin());
-    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_TRUE(sas_changed());
     EXPECT_EQ(tables.current->inbound_sas.find(0x2003), nullptr);
     EXPECT_EQ(tables.current->inbound_sas.find(0x3001)->tunnel, azure_0);
     EXPECT_EQ(tables.calls, (std::vector<std::string>{"publish", "publish", "publish"}));
     EXPECT_EQ(tables.current->buckets, before);
     EXPECT_TRUE(tables.carrier[5]);
-    EXPECT_FALSE(failover.sas_changed());
+    EXPECT_FALSE(sas_changed());
     EXPECT_EQ(tables.calls.size(), 3u);
+}
+
+// The first way to its new place leads over the same neighbour, the second is not known.
+TEST_F(FailoverTest, a_peer_that_moved_is_reached_where_it_is) {
+    world.sas[azure_0].encapsulation = {kNatTraversalPort, to_be16(61234)};
+    world.sas[azure_0].moved_to = ip("20.51.0.6");
+    EXPECT_TRUE(sas_changed());
+    const Tunnel& tunnel = tables.current->tunnels[azure_0];
+    EXPECT_EQ(tunnel.remote, ip("20.51.0.6"));
+    EXPECT_EQ(tunnel.encapsulation.remote_port.host(), 61234);
+    EXPECT_EQ(tunnel.outer[19], 6) << "the last byte of the destination";
+    EXPECT_TRUE(tunnel.up);
+    world.sas[azure_0].moved_to = ip("198.18.0.1");
+    EXPECT_TRUE(sas_changed());
+    EXPECT_FALSE(tables.current->tunnels[azure_0].up);
+    EXPECT_TRUE(tables.current->tunnels[azure_1].up);
+    world.sas[azure_0].moved_to.reset();
+    EXPECT_TRUE(sas_changed());
+    EXPECT_TRUE(tables.current->tunnels[azure_0].up);
+    EXPECT_EQ(tables.current->tunnels[azure_0].remote, ip("20.51.0.4"));
+}
+
+TEST_F(FailoverTest, a_rekey_to_a_suite_of_another_size_changes_what_fits) {
+    world.sas[azure_0].layout = layout_of(Suite::aes_256_cbc_hmac_sha256);
+    EXPECT_TRUE(sas_changed());
+    EXPECT_EQ(tables.current->tunnels[azure_0].inner_mtu, 1438);
+    const auto egress = std::ranges::find(tables.current->egresses, azure_0, &Egress::tunnel);
+    ASSERT_NE(egress, tables.current->egresses.end());
+    EXPECT_EQ(egress->mtu, 1438);
+}
+
+TEST_F(FailoverTest, inbound_sas_are_told_with_their_own_encapsulation) {
+    world.sas[azure_0].in.push_back({0x3001, some_sa<InboundSa>(1), {kNatTraversalPort, kNatTraversalPort}});
+    EXPECT_TRUE(sas_changed());
+    EXPECT_FALSE(tables.current->inbound_sas.find(0x2003)->encapsulation.udp());
+    EXPECT_TRUE(tables.current->inbound_sas.find(0x3001)->encapsulation.udp());
+}
+
+TEST_F(FailoverTest, static_keys_that_are_worn_out_take_the_tunnel_down_by_that_name) {
+    world.sas[azure_0].out = nullptr;
+    world.sas[azure_0].worn_out = true;
+    EXPECT_TRUE(sas_changed());
+    EXPECT_FALSE(tables.current->tunnels[azure_0].up);
+    EXPECT_EQ(to_string(tunnel_state(failover.current_plan(), world, azure_0)),
+              "the lifetime of its static keys is used up");
 }
 
 TEST_F(FailoverTest, a_tunnel_whose_sas_go_gives_its_flows_to_the_other_in_one_publication) {
@@ -129,13 +181,13 @@ TEST_F(FailoverTest, a_tunnel_whose_sas_go_gives_its_flows_to_the_other_in_one_p
         } else {
             world.sas[azure_0].out = nullptr;
         }
-        EXPECT_TRUE(failover.sas_changed());
+        EXPECT_TRUE(sas_changed());
         EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
         EXPECT_FALSE(tables.current->tunnels[azure_0].up);
         EXPECT_FALSE(tables.carrier[5]);
         EXPECT_TRUE(tables.carrier[6]);
         world.sas[azure_0] = had;
-        EXPECT_TRUE(failover.sas_changed());
+        EXPECT_TRUE(sas_changed());
         EXPECT_TRUE(tables.current->tunnels[azure_0].up);
     }
 }
@@ -191,7 +243,7 @@ TEST_F(FailoverTest, a_drained_tunnel_gives_its_flows_to_the_other_and_its_leg_k
         EXPECT_EQ(tables.current->egresses[e].tunnel, azure_1);
     }
     EXPECT_NE(tables.current->inbound_sas.find(0x2003), nullptr) << "what is under way is still taken";
-    EXPECT_EQ(tunnel_state(failover.current_plan(), live_state(world), azure_0), TunnelState::drained);
+    EXPECT_EQ(tunnel_state(failover.current_plan(), world, azure_0), TunnelState::drained);
     EXPECT_FALSE(failover.drain_tunnel(azure_0, true));
     EXPECT_TRUE(failover.drain_tunnel(azure_0, false));
     EXPECT_EQ(published("10.20.0.1").size(), before.size());
@@ -247,7 +299,7 @@ TEST_F(FailoverTest, a_route_that_loses_one_next_hop_moves_its_flows_alone_and_t
 
 TEST_F(FailoverTest, udp_encapsulation_makes_a_tunnel_smaller) {
     world.sas[azure_1].encapsulation = {to_be16(4500), to_be16(4500)};
-    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_TRUE(sas_changed());
     EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
     EXPECT_EQ(tables.current->tunnels[azure_0].inner_mtu, 1446);
     const Tunnel& tunnel = tables.current->tunnels[azure_1];
@@ -261,7 +313,7 @@ TEST_F(FailoverTest, udp_encapsulation_makes_a_tunnel_smaller) {
         }
     }
     world.sas[azure_1].encapsulation.remote_port = to_be16(30000);  // a NAT on the way chose another
-    EXPECT_TRUE(failover.sas_changed());
+    EXPECT_TRUE(sas_changed());
 }
 
 TEST_F(FailoverTest, publishes_new_groups_before_their_routes_and_guards_before_the_rest) {

@@ -63,6 +63,44 @@ TEST(LoadConfig, ReadsTheSiteOfTheLab) {
     EXPECT_EQ(config.state_dir, "/var/lib/twinspan/nva");
 }
 
+TEST(LoadConfig, TunnelsOfEveryKeyHaveTheirRules) {
+    const Config config = good("every-key.yaml");
+    ASSERT_EQ(config.tunnels.size(), 4u);
+    const TunnelConfig& first = config.tunnels[0];
+    EXPECT_EQ(first.mtu, 1450);
+    EXPECT_EQ(first.outer.dscp, DscpRule::microsoft);
+    EXPECT_EQ(first.outer.ecn, EcnRule::compatibility);
+    EXPECT_EQ(first.outer.df, DfRule::copy);
+    EXPECT_EQ(first.outer.hop_limit, kCopyHopLimit);
+    EXPECT_EQ(first.peer_window, 4096u);
+    EXPECT_TRUE(first.spread_decryption);
+    EXPECT_EQ(first.lifetime, (LifetimeConfig{std::uint64_t{100} << 30, 4'000'000'000, 86400}));
+    const TunnelConfig& six = config.tunnels[3];
+    EXPECT_EQ(six.name, "private-6");
+    EXPECT_EQ(six.local.text(), "2001:db8:1::1");
+    EXPECT_EQ(six.remote.text(), "2603:1000::5");
+    EXPECT_EQ(config.legs[six.leg].netdev, "prv-pri");
+    EXPECT_EQ(six.link, Link::primary);
+    EXPECT_EQ(six.mtu, 1400) << "towards Azure";
+    EXPECT_EQ(six.outer.dscp, DscpRule::fixed);
+    EXPECT_EQ(six.outer.fixed_dscp, 34);
+    EXPECT_EQ(six.outer.flow_label, FlowLabelRule::zero);
+    EXPECT_EQ(config.tunnels[1].mtu, 1500) << "over the internet";
+    EXPECT_EQ(config.tunnels[1].outer.df, DfRule::set);
+    EXPECT_EQ(config.tunnels[1].outer.hop_limit, 64);
+    EXPECT_EQ(config.tunnels[1].peer_window, 32u);
+    EXPECT_FALSE(config.tunnels[1].spread_decryption);
+}
+
+TEST(LoadConfig, WithRoleAzureEverythingGoesThroughAVnet) {
+    std::string text = vector_text("azgw.yaml");
+    text.replace(text.find(", mtu: 1500"), 11, "");
+    const auto config = parse_config(text, "azgw.yaml");
+    ASSERT_TRUE(config);
+    EXPECT_EQ(config->tunnels[0].mtu, 1400);
+    EXPECT_EQ(config->tunnels[1].mtu, 1500);
+}
+
 TEST(LoadConfig, ReadsPoolsTunnelsAndPrefixesOfTheLab) {
     const Config config = good("nva.yaml");
     ASSERT_EQ(config.pools.size(), 2u);
@@ -83,8 +121,8 @@ TEST(LoadConfig, ReadsPoolsTunnelsAndPrefixesOfTheLab) {
     EXPECT_EQ(tunnel.if_id, 2u);
     EXPECT_EQ(tunnel.link, Link::secondary);
     EXPECT_EQ(tunnel.leg, 6u);
-    EXPECT_EQ(to_string(tunnel.local), "203.0.113.5");
-    EXPECT_EQ(to_string(tunnel.remote), "20.51.0.5");
+    EXPECT_EQ(tunnel.local.text(), "203.0.113.5");
+    EXPECT_EQ(tunnel.remote.text(), "20.51.0.5");
     EXPECT_EQ(tunnel.sa_file, "/etc/twinspan/azure-1.sa.yaml") << "relative to the file's folder";
     EXPECT_TRUE(tunnel.netdev);
     EXPECT_EQ(to_string(config.encrypt4.at(0)), "10.20.0.0/16");
@@ -140,7 +178,7 @@ TEST(LoadConfig, ReadsEveryKey) {
     EXPECT_EQ(pool.timeouts.icmp, 30u);
     EXPECT_EQ(pool.sessions, 262144u);
     EXPECT_EQ(to_string(config.accept.at(0).prefixes6.at(0)), "2603:1000::/24");
-    EXPECT_EQ(config.tunnels.at(0).mtu, 1400);
+    EXPECT_EQ(config.tunnels.at(0).mtu, 1450);
     EXPECT_FALSE(config.tunnels.at(0).netdev);
     EXPECT_EQ(config.state_dir, "/srv/twinspan");
     EXPECT_EQ(config.circuit->sku, CircuitSku::premium);
@@ -195,7 +233,11 @@ TEST(LoadConfig, ReadsEveryKeyOfTunnels) {
     EXPECT_EQ(ike.local_id, "nva.example.com");
     EXPECT_EQ(ike.remote_id, "gateway.example.net");
     EXPECT_EQ(ike.proposals, std::vector<std::string>{"aes256gcm16-prfsha384-ecp384"});
-    EXPECT_EQ(ike.esp_proposals, (std::vector<std::string>{"aes256gcm16", "aes128gcm16"}));
+    EXPECT_EQ(ike.esp_proposals,
+              (std::vector<std::string>{"aes256gcm16", "aes128gcm12-ecp384", "aes256-sha256-modp2048"}));
+    EXPECT_EQ(ike.suites,
+              (std::vector<SuiteChoice>{
+                  {Suite::aes_256_gcm, 16}, {Suite::aes_128_gcm, 12}, {Suite::aes_256_cbc_hmac_sha256, 16}}));
     EXPECT_EQ(ike.dpd_s, 30u);
     EXPECT_FALSE(ike.initiate);
     EXPECT_EQ(ike.nat_t, NatTraversal::always);

@@ -136,6 +136,28 @@ const Row kRows[] = {
     {"tunnel_link", kNva, "if-id: 1, link: primary", "if-id: 1, link: secondary",
      "f:31:48: found 203.0.113.1 of leg msft-pri, expected an address on the secondary link (172.16.0.5, 192.0.2.5, "
      "203.0.113.5)"},
+    {"tunnel_versions", kNva, "remote: 20.51.0.4", "remote: \"2603:1000::4\"",
+     "f:31:67: found remote 2603:1000::4, expected an IPv4 address like 'local' 203.0.113.1: both ends of a tunnel are "
+     "of one version"},
+    {"dscp", kNva, "mtu: 1500", "dscp: AF44",
+     "f:31:84: found 'AF44', expected copy, microsoft, a class like EF or AF41, or a number from 0 to 63"},
+    {"dscp_number", kNva, "mtu: 1500", "dscp: 64",
+     "f:31:84: found '64', expected copy, microsoft, a class like EF or AF41, or a number from 0 to 63"},
+    {"ecn", kNva, "mtu: 1500", "ecn: set", "f:31:83: found 'set', expected copy or clear"},
+    {"df", kNva, "mtu: 1500", "df: off", "f:31:82: found 'off', expected set, clear or copy"},
+    {"ttl", kNva, "mtu: 1500", "ttl: 256", "f:31:83: found '256', expected a number from 1 to 255, or copy"},
+    {"flow_label_over_ipv4", kNva, "mtu: 1500", "flow-label: hash",
+     "f:31:90: found flow-label in a tunnel over IPv4, expected it over IPv6 only"},
+    {"decrypt", kNva, "mtu: 1500", "decrypt: all", "f:31:87: found 'all', expected one or spread"},
+    {"peer_window", kNva, "mtu: 1500", "peer-window: 65537",
+     "f:31:91: found '65537', expected a whole number from 0 to 65536"},
+    {"lifetime_key", kNva, "mtu: 1500", "lifetime: { tme: 1h }",
+     "f:31:90: found unknown key 'tme', expected one of bytes, packets, time; did you mean 'time'?"},
+    {"lifetime_bytes", kNva, "mtu: 1500", "lifetime: { bytes: 100 }",
+     "f:31:97: found '100', expected a size like 102400000KB or 100GB"},
+    {"peer_window_slip", kNva, "mtu: 1500", "peer-windw: 64",
+     "f:31:78: found unknown key 'peer-windw', expected one of if-id, link, local, remote, mtu, sa-file, netdev, "
+     "address, ike, bgp, dscp, ecn, df, ttl, flow-label, peer-window, decrypt, lifetime; did you mean 'peer-window'?"},
     {"if_id", kNva, "if-id: 2", "if-id: 1", "f:32:21: found if-id 1 again, expected another than that of line 31"},
     {"encrypt_remote", kNva, "10.20.0.0/16,", "20.51.0.4/31,",
      "f:31:67: found remote 20.51.0.4, expected it outside of 20.51.0.4/31 under encrypt (line 33): a tunnel's own "

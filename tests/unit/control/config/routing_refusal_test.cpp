@@ -112,7 +112,8 @@ const Row kRows[] = {
     {"identity_with_quotes", "local-id: nva.example.com", "local-id: 'a\"b'",
      "f:64:73: found 'a\"b', expected an identity without quotes, like gw.example.com or 203.0.113.1"},
     {"broken_cipher", "{ psk-file: azure.psk }", "{ psk-file: azure.psk, esp-proposals: [3des-sha1] }",
-     "f:48:49: found '3des-sha1', expected neither DES, 3DES, MD5, Blowfish, NULL nor modp768: they protect nothing"},
+     "f:48:49: found '3des-sha1', expected a proposal that protects: 3DES is broken: use aes-256-gcm or "
+     "aes-256-cbc-hmac-sha256"},
     {"proposal_with_a_brace", "{ psk-file: azure.psk }", "{ psk-file: azure.psk, proposals: [\"aes256}\"] }",
      "f:48:45: found 'aes256}', expected a proposal in strongSwan's notation, like aes256gcm16-ecp384"},
     {"dpd", "{ psk-file: azure.psk }", "{ psk-file: azure.psk, dpd: 5s }",

@@ -50,6 +50,14 @@ protected:
                "inbound:  { spi: 0x2001, suite: aes-256-gcm, key: " + in_key + ", replay-window: 4096 }\n";
     }
 
+    static std::string suites() {
+        std::string out;
+        for (const SuiteInfo& suite : kSuites) {
+            out += (out.empty() ? "" : ", ") + std::string{suite.name};
+        }
+        return out;
+    }
+
     std::filesystem::path folder_;
 };
 
@@ -123,12 +131,69 @@ TEST_F(SaFileTest, ChecksSpiSuiteAndKeyLength) {
     std::string other = text(kKeyA, kKeyB);
     other.replace(other.find("aes-256-gcm"), 11, "aes-256-cbc");
     EXPECT_EQ(errors(write(other)),
-              "t.sa.yaml:1:33: found 'aes-256-cbc', expected one of aes-128-gcm, aes-192-gcm, aes-256-gcm");
+              "t.sa.yaml:1:33: found 'aes-256-cbc', expected one of " + suites() + "; did you mean 'aes-256-gcm'?");
     EXPECT_EQ(errors(write("outbound: { spi: 0x1001, suite: aes-256-gcm, key: " + kKeyA + " }\n")),
               "t.sa.yaml:1:1: found no key 'inbound', expected the SA for what we receive");
     const std::string short_keys = "outbound: { spi: 256, suite: aes-128-gcm, key: " + kKeyA.substr(0, 40) +
                                    " }\ninbound: { spi: 257, suite: aes-192-gcm, key: " + kKeyB.substr(0, 56) + " }\n";
     EXPECT_EQ(errors(write(short_keys)), "");
+}
+
+TEST_F(SaFileTest, EverySuiteHasItsKeys) {
+    for (const SuiteInfo& suite : kSuites) {
+        const auto sa = [&](const char* digit, const char* other) {
+            std::string out = "{ spi: 0x1001, suite: " + std::string{suite.name} + ", key: ";
+            for (std::size_t i = 0; i < suite.key_len + suite.salt_len; ++i) {
+                out += digit;
+            }
+            out += suite.auth_key_len != 0 ? ", integrity-key: " : "";
+            for (std::size_t i = 0; i < suite.auth_key_len; ++i) {
+                out += other;
+            }
+            return out + " }\n";
+        };
+        const auto file = load_sa_file(
+            write("extended-sequence-numbers: true\noutbound: " + sa("a1", "b2") + "inbound: " + sa("c3", "d4")));
+        ASSERT_TRUE(file) << suite.name << ' ' << to_string(file.error().at(0));
+        EXPECT_EQ(file->outbound.suite, suite.id);
+        EXPECT_EQ(file->outbound.width, SequenceWidth::bits64);
+        EXPECT_EQ(file->inbound.width, SequenceWidth::bits64);
+        ASSERT_EQ(file->outbound.keymat.size(), keymat_len(suite.id));
+        const std::size_t first = suite.key_len + suite.salt_len;  // RFC 7296 section 2.17: the integrity key is last
+        for (std::size_t i = 0; i < keymat_len(suite.id); ++i) {
+            EXPECT_EQ(file->outbound.keymat.data()[i], i < first ? 0xa1 : 0xb2) << suite.name << ' ' << i;
+        }
+    }
+}
+
+TEST_F(SaFileTest, IntegrityKeysBelongToCbcAlone) {
+    const std::string half = kKeyA.substr(0, 64);
+    const auto with = [&](const std::string& sa) {
+        return "outbound: { spi: 256, " + sa + " }\ninbound: { spi: 257, suite: aes-256-gcm, key: " + kKeyB + " }\n";
+    };
+    EXPECT_EQ(errors(write(with("suite: aes-256-cbc-hmac-sha256, key: " + half))),
+              "t.sa.yaml:1:11: found no key 'integrity-key', expected 64 hex digits: the integrity key of "
+              "aes-256-cbc-hmac-sha256");
+    EXPECT_EQ(errors(write(with("suite: aes-256-cbc-hmac-sha1, key: " + half + ", integrity-key: " + half))),
+              "t.sa.yaml:1:139: found 64 hex digits, expected 40 hex digits: the integrity key of "
+              "aes-256-cbc-hmac-sha1");
+    EXPECT_EQ(errors(write(with("suite: aes-256-gcm, key: " + kKeyA + ", integrity-key: " + half))),
+              "t.sa.yaml:1:137: found an integrity key, expected none with aes-256-gcm: its key does both");
+}
+
+TEST_F(SaFileTest, BrokenSuitesAreRefusedWithTheirAlternative) {
+    const std::pair<const char*, const char*> rows[] = {{"3des-cbc", "3DES is broken"},
+                                                        {"3DES-CBC-HMAC-SHA256", "3DES is broken"},
+                                                        {"des-cbc-hmac-sha1", "DES is broken"},
+                                                        {"aes-128-cbc-hmac-md5", "MD5 is broken"},
+                                                        {"null-hmac-sha256", "null encryption protects nothing"}};
+    for (const auto& [suite, why] : rows) {
+        const std::string text = "outbound: { spi: 256, suite: " + std::string{suite} + ", key: " + kKeyA +
+                                 " }\ninbound: { spi: 257, suite: aes-256-gcm, key: " + kKeyB + " }\n";
+        EXPECT_EQ(errors(write(text)), "t.sa.yaml:1:30: found '" + std::string{suite} +
+                                           "', expected a suite that protects: " + why +
+                                           ": use aes-256-gcm or aes-256-cbc-hmac-sha256");
+    }
 }
 
 TEST_F(SaFileTest, RefusesOneKeyInBothDirections) {

@@ -282,8 +282,8 @@ TEST_F(Tunnels, need_sas_a_path_and_a_resolved_neighbour) {
     world.sas[azure_0].out = nullptr;
     forget_neighbours("msft-sec");
     compile();
-    EXPECT_EQ(tunnel_state(*planned, live_state(world), azure_0), TunnelState::no_sa);
-    EXPECT_EQ(tunnel_state(*planned, live_state(world), azure_1), TunnelState::no_path);
+    EXPECT_EQ(tunnel_state(*planned, world, azure_0), TunnelState::no_sa);
+    EXPECT_EQ(tunnel_state(*planned, world, azure_1), TunnelState::no_path);
     EXPECT_FALSE(snapshot->tunnels[azure_1].up);
     EXPECT_EQ(snapshot->tunnels[azure_1].outer_egress, kNone);
     EXPECT_EQ(egress("10.20.0.1").reason, Drop::tunnel_down);
@@ -395,7 +395,7 @@ TEST_F(Failover, a_drained_link_moves_its_flows_and_stays_up) {
     EXPECT_TRUE(snapshot->legs[msft_sec].up);
     EXPECT_EQ(buckets_on("13.107.6.1", msft_pri), 256u);
     EXPECT_EQ(buckets_in("10.20.0.1", azure_0), 256u);
-    EXPECT_EQ(tunnel_state(*planned, live_state(world), azure_1), TunnelState::drained);
+    EXPECT_EQ(tunnel_state(*planned, world, azure_1), TunnelState::drained);
 }
 
 TEST_F(Failover, all_links_down_is_named_and_closed) {

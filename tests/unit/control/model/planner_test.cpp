@@ -122,7 +122,7 @@ TEST_F(Changing, ends_where_planning_anew_ends_through_random_changes) {
         ASSERT_EQ(by_meaning(planner_.plan()), by_meaning(anew.plan())) << step;
         ASSERT_EQ(planner_.plan().refused, anew.plan().refused) << step;
         // Every hop that a worker may meet has an egress, and groups are counted right.
-        const auto assembled = assemble(planner_.plan(), live_state(world), step);
+        const auto assembled = assemble(planner_.plan(), world, step);
         ASSERT_EQ(assembled->egresses.size(), planner_.plan().base.egresses.size());
         std::map<std::uint32_t, std::size_t> named;
         table.for_each([&](const IpPrefix&, RouteResult r) { named[r.index()] += r.kind() == RouteKind::forward; });

@@ -142,7 +142,7 @@ public:
         changes = planner->compile();
         repair();
     }
-    void repair() { snapshot = assemble(*planned, live_state(world), ++generation); }
+    void repair() { snapshot = assemble(*planned, world, ++generation); }
 
     RouteResult lookup(std::string_view address) const {
         const auto match = longest_match(planned->fib, IpPrefix::host(ip(address)));
@@ -199,8 +199,8 @@ private:
         tunnel.name = std::move(name);
         tunnel.link = link;
         tunnel.leg = leg;
-        tunnel.local = ip(local).v4();
-        tunnel.remote = ip(remote).v4();
+        tunnel.local = ip(local);
+        tunnel.remote = ip(remote);
         world.config.tunnels.push_back(tunnel);
         world.sas.push_back({some_sa<OutboundSa>(), {{0x2000u + leg, some_sa<InboundSa>()}}, {}});
     }

@@ -86,11 +86,11 @@ TEST(XfrmDecode, TheInboundSaOfAnIkeDaemon) {
     EXPECT_EQ(sa.mode, SaMode::tunnel);
     EXPECT_FALSE(sa.esn);
     EXPECT_FALSE(sa.larval);
-    EXPECT_EQ(sa.cipher, "rfc4106(gcm(aes))");
-    EXPECT_EQ(sa.icv_bits, 128u);
-    ASSERT_EQ(sa.keymat.size(), 36u);
+    EXPECT_EQ(sa.algorithms.cipher, "rfc4106(gcm(aes))");
+    EXPECT_EQ(sa.algorithms.icv_bits, 128u);
+    ASSERT_EQ(sa.algorithms.keymat.size(), 36u);
     for (std::uint8_t i = 0; i < 36; ++i) {
-        EXPECT_EQ(sa.keymat.data()[i], i);
+        EXPECT_EQ(sa.algorithms.keymat.data()[i], i);
     }
     EXPECT_TRUE(sa.replay.extended);
     EXPECT_EQ(sa.replay.window, 1024u);
@@ -164,8 +164,8 @@ TEST(XfrmDecode, EncapsulationMarkLimitsAndExtendedNumbers) {
                                  .attr(XFRMA_IF_ID, std::uint32_t{9})
                                  .bytes());
     EXPECT_TRUE(sa.esn);
-    EXPECT_EQ(sa.icv_bits, 96u);
-    EXPECT_EQ(sa.keymat.size(), 20u);
+    EXPECT_EQ(sa.algorithms.icv_bits, 96u);
+    EXPECT_EQ(sa.algorithms.keymat.size(), 20u);
     EXPECT_EQ(sa.encapsulation.source.host(), 4500);
     EXPECT_EQ(sa.encapsulation.destination.host(), 4501);
     EXPECT_EQ(sa.id.mark_mask, 0xffu);
@@ -175,6 +175,109 @@ TEST(XfrmDecode, EncapsulationMarkLimitsAndExtendedNumbers) {
     EXPECT_EQ(sa.limits.soft_bytes, 1000u);
     EXPECT_EQ(sa.limits.hard_packets, 77u);
     EXPECT_EQ(sa.direction, SaDirection::unknown);
+}
+
+std::vector<std::byte> filled(const void* head, std::size_t head_bytes, std::size_t key_bytes, std::byte with) {
+    std::vector<std::byte> value(head_bytes + key_bytes, with);
+    std::memcpy(value.data(), head, head_bytes);
+    return value;
+}
+std::vector<std::byte> split(const char* name, std::size_t key_bytes, std::byte with) {
+    xfrm_algo head{};
+    std::strcpy(head.alg_name, name);
+    head.alg_key_len = static_cast<unsigned>(8 * key_bytes);
+    return filled(&head, sizeof head, key_bytes, with);
+}
+std::vector<std::byte> truncated(const char* name, std::size_t key_bytes, unsigned bits) {
+    xfrm_algo_auth head{};
+    std::strcpy(head.alg_name, name);
+    head.alg_key_len = static_cast<unsigned>(8 * key_bytes);
+    head.alg_trunc_len = bits;
+    return filled(&head, sizeof head, key_bytes, std::byte{9});
+}
+
+// RFC 7296 section 2.17: the cipher's key stands first, whatever Linux tells first.
+TEST(XfrmDecode, CipherAndDigestAreOneKeyAndTheDigestsLengthIsTheTruncated) {
+    for (const bool length_first : {false, true}) {
+        MessageBuilder message(XFRM_MSG_NEWSA, made());
+        const auto digest = split("hmac(sha256)", 32, std::byte{9});
+        const auto length = truncated("hmac(sha256)", 32, 128);
+        length_first ? message.attr(XFRMA_ALG_AUTH_TRUNC, length).attr(XFRMA_ALG_AUTH, digest)
+                     : message.attr(XFRMA_ALG_AUTH, digest).attr(XFRMA_ALG_AUTH_TRUNC, length);
+        const SaEvent sa = sa_of(message.attr(XFRMA_ALG_CRYPT, split("cbc(aes)", 16, std::byte{7})).bytes());
+        EXPECT_FALSE(sa.larval);
+        EXPECT_EQ(sa.algorithms.cipher, "cbc(aes)");
+        EXPECT_EQ(sa.algorithms.integrity, "hmac(sha256)");
+        EXPECT_EQ(sa.algorithms.text(), "cbc(aes) with hmac(sha256)");
+        EXPECT_EQ(sa.algorithms.icv_bits, 128u);
+        EXPECT_EQ(sa.algorithms.integrity_key_bytes, 32u);
+        ASSERT_EQ(sa.algorithms.keymat.size(), 48u);
+        for (std::size_t i = 0; i < 48; ++i) {
+            EXPECT_EQ(sa.algorithms.keymat.data()[i], i < 16 ? 7 : 9);
+        }
+    }
+}
+
+TEST(XfrmDecode, WithoutALengthADigestIsCutAsLinuxCutsIt) {
+    const struct {
+        const char* name;
+        std::uint32_t bits;
+    } rows[] = {
+        {"hmac(md5)", 96}, {"hmac(sha1)", 96}, {"hmac(sha256)", 96}, {"hmac(sha384)", 192}, {"hmac(sha512)", 256}};
+    for (const auto& row : rows) {
+        const SaEvent sa = sa_of(MessageBuilder(XFRM_MSG_NEWSA, made())
+                                     .attr(XFRMA_ALG_AUTH, split(row.name, 20, std::byte{9}))
+                                     .attr(XFRMA_ALG_CRYPT, split("cbc(aes)", 16, std::byte{7}))
+                                     .bytes());
+        EXPECT_EQ(sa.algorithms.icv_bits, row.bits) << row.name;
+    }
+    EXPECT_FALSE(
+        sa_of(
+            MessageBuilder(XFRM_MSG_NEWSA, made()).attr(XFRMA_ALG_AUTH, split("hmac(sha1)", 20, std::byte{9})).bytes())
+            .larval)
+        << "integrity alone is an SA to be refused by name";
+}
+
+TEST(XfrmDecode, SasBetweenIpv6Ends) {
+    xfrm_usersa_info raw = made(AF_INET6);
+    const IpAddress from = ip("2001:db8::1"), to = ip("2001:db8:ffff::2");
+    std::memcpy(&raw.saddr, from.bytes.data(), 16);
+    std::memcpy(&raw.id.daddr, to.bytes.data(), 16);
+    const SaEvent sa = sa_of(MessageBuilder(XFRM_MSG_UPDSA, raw).attr(XFRMA_ALG_AEAD, aead(160, 20)).bytes());
+    EXPECT_EQ(sa.source, from);
+    EXPECT_EQ(sa.id.destination, to);
+    xfrm_usersa_id id{};
+    std::memcpy(&id.daddr, to.bytes.data(), 16);
+    id.family = AF_INET6;
+    id.proto = IPPROTO_ESP;
+    id.spi = raw.id.spi;
+    const auto deleted = decode_xfrm(MessageBuilder(XFRM_MSG_DELSA, id).bytes());
+    ASSERT_TRUE(deleted && *deleted);
+    EXPECT_EQ(std::get<SaDeleted>(**deleted).id, sa.id);
+}
+
+TEST(XfrmDecode, APeerThatMovedAndSasThatWereMigrated) {
+    xfrm_user_mapping raw{};
+    raw.id.family = AF_INET;
+    raw.id.proto = IPPROTO_ESP;
+    raw.id.spi = __builtin_bswap32(0x1234);
+    raw.id.daddr.a4 = __builtin_bswap32(0xcb007101);
+    raw.old_saddr.a4 = __builtin_bswap32(0x14330004);
+    raw.new_saddr.a4 = __builtin_bswap32(0xc633644d);
+    raw.old_sport = __builtin_bswap16(4500);
+    raw.new_sport = __builtin_bswap16(61234);
+    auto event = decode_xfrm(MessageBuilder(XFRM_MSG_MAPPING, raw).bytes());
+    ASSERT_TRUE(event && *event && std::holds_alternative<SaMapped>(**event));
+    const auto& mapped = std::get<SaMapped>(**event);
+    EXPECT_EQ(mapped.id.spi, 0x1234u);
+    EXPECT_EQ(mapped.id.destination, ip("203.0.113.1"));
+    EXPECT_EQ(mapped.source, ip("198.51.100.77"));
+    EXPECT_EQ(mapped.source_port.host(), 61234);
+    raw.id.proto = IPPROTO_AH;
+    const auto other = decode_xfrm(MessageBuilder(XFRM_MSG_MAPPING, raw).bytes());
+    EXPECT_TRUE(other && !*other);
+    const auto migrated = decode_xfrm(MessageBuilder(XFRM_MSG_MIGRATE, xfrm_userpolicy_id{}).bytes());
+    EXPECT_TRUE(migrated && *migrated && std::holds_alternative<SasMigrated>(**migrated));
 }
 
 TEST(XfrmDecode, WhatIsReservedOrOfAnotherKindIsNoSaYet) {
@@ -198,6 +301,12 @@ TEST(XfrmDecode, LengthsThatLieAreErrors) {
     EXPECT_FALSE(decode_xfrm(MessageBuilder(XFRM_MSG_NEWSA, made(99)).bytes()));
     EXPECT_FALSE(decode_xfrm(MessageBuilder(XFRM_MSG_NEWSA, made()).attr(XFRMA_ALG_AEAD, aead(168, 20)).bytes()));
     EXPECT_FALSE(decode_xfrm(MessageBuilder(XFRM_MSG_NEWSA, made()).attr(XFRMA_ALG_AEAD, aead(~0u, 20)).bytes()));
+    for (const std::uint16_t type : {XFRMA_ALG_CRYPT, XFRMA_ALG_AUTH, XFRMA_ALG_AUTH_TRUNC}) {
+        auto lies =
+            type == XFRMA_ALG_AUTH_TRUNC ? truncated("hmac(sha256)", 32, 128) : split("cbc(aes)", 16, std::byte{7});
+        lies.pop_back();
+        EXPECT_FALSE(decode_xfrm(MessageBuilder(XFRM_MSG_NEWSA, made()).attr(type, lies).bytes())) << type;
+    }
     const std::uint32_t numbers[] = {3, 0, 0, 0, 0, 64, 3, 4};
     EXPECT_FALSE(
         decode_xfrm(MessageBuilder(XFRM_MSG_NEWSA, made()).raw(XFRMA_REPLAY_ESN_VAL, numbers, sizeof numbers).bytes()));

@@ -134,7 +134,9 @@ TEST_F(Render, LifetimesStayBelowTheLastSequenceNumber) {
     EXPECT_NE(text.find("rekey_packets = 4000000000\n"), std::string::npos);
     EXPECT_NE(text.find("life_packets = 4294967295\n"), std::string::npos);
     EXPECT_NE(text.find("rekey_bytes = 104857600000\n"), std::string::npos) << "Azure's 102,400,000 KB";
-    EXPECT_NE(text.find("esp_proposals = aes256gcm16,aes128gcm16\n"), std::string::npos);
+    EXPECT_NE(text.find("esp_proposals = "
+                        "aes256gcm16,aes192gcm16,aes128gcm16,aes256-sha1,aes256-sha256,aes128-sha1,aes128-sha256\n"),
+              std::string::npos);
 }
 
 TEST_F(Render, SaysWhatIsMissing) {

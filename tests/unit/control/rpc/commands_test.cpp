@@ -74,9 +74,10 @@ TEST_F(Commands, unknown_words_are_answered_with_the_known_ones) {
     EXPECT_EQ(command["ok"], false);
     EXPECT_EQ(command["error"], "unknown command 'reboot', expected one of ping, show, drain, undrain");
     const json what = run_command({{"command", "show"}, {"what", "sessions"}}, sources, failover);
-    EXPECT_EQ(what["error"],
-              "cannot show 'sessions', expected one of ports, legs, tunnels, groups, routes, neighbours, nat, drops, "
-              "metrics, workers, accounting");
+    EXPECT_EQ(
+        what["error"],
+        "cannot show 'sessions', expected one of ports, legs, tunnels, sas, groups, routes, neighbours, nat, drops, "
+        "metrics, workers, accounting");
     EXPECT_EQ(run_command({{"command", 7}}, sources, failover)["ok"], false);
     EXPECT_EQ(run_command({{"command", "drain"}, {"link", "west"}}, sources, failover)["error"],
               "found link 'west', expected primary, secondary or the name of a tunnel");

@@ -25,6 +25,10 @@ struct FakeSa {
     std::uint8_t key = 1;  // fills the key
     std::size_t key_bytes = 36;
     std::string cipher = "rfc4106(gcm(aes))";
+    std::string integrity;
+    std::size_t integrity_bytes = 0;  // of the key's
+    std::uint32_t icv_bits = 128;
+    netlink::SaEncapsulation encapsulation;
     netlink::SaMode mode = netlink::SaMode::tunnel;
     netlink::SaLimits limits;
     netlink::SaLifetime lifetime;
@@ -66,10 +70,13 @@ public:
         event.direction = sa.outbound ? netlink::SaDirection::out : netlink::SaDirection::in;
         event.mode = sa.mode;
         event.esn = sa.esn;
-        event.cipher = sa.cipher;
-        event.keymat = SecretBytes(sa.key_bytes);
-        std::fill_n(event.keymat.data(), sa.key_bytes, sa.key);
-        event.icv_bits = 128;
+        event.algorithms.cipher = sa.cipher;
+        event.algorithms.keymat = SecretBytes(sa.key_bytes);
+        std::fill_n(event.algorithms.keymat.data(), sa.key_bytes, sa.key);
+        event.algorithms.integrity = sa.integrity;
+        event.algorithms.integrity_key_bytes = sa.integrity_bytes;
+        event.algorithms.icv_bits = sa.icv_bits;
+        event.encapsulation = sa.encapsulation;
         event.limits = sa.limits;
         event.lifetime = sa.lifetime;
         event.replay = sa.replay;

@@ -3,6 +3,7 @@
 
 #include "control/sa/kernel_replay.hpp"
 #include "tests/unit/control/sa/fake_kernel.hpp"
+#include "tests/unit/control/sa/site.hpp"
 
 #include <gtest/gtest.h>
 #include <spdlog/sinks/ostream_sink.h>
@@ -24,75 +25,7 @@ namespace {
 
 using test::FakeKernel;
 using test::FakeSa;
-
-// One tunnel with IKE and if_id 1, one with static SAs and if_id 2.
-struct Site {
-    Site() {
-        TunnelConfig ike;
-        ike.name = "azure-0";
-        ike.if_id = 1;
-        ike.local = IpAddress::parse("203.0.113.1").value().v4();
-        ike.remote = IpAddress::parse("20.51.0.4").value().v4();
-        ike.ike.emplace();
-        TunnelConfig fixed = ike;
-        fixed.name = "azure-1";
-        fixed.if_id = 2;
-        fixed.ike.reset();
-        world.config.tunnels = {ike, fixed};
-        start();
-    }
-    void start() {
-        store = std::make_unique<SaStore>(Engine::create().value(), world, metrics,
-                                          std::make_unique<test::SharedKernel>(kernel));
-        store->set_workers({[this] { ++publications; }, [this] { ++synchronized; }});
-    }
-    // As the mirror does after a start.
-    void dump() {
-        store->begin_dump();
-        std::vector<const FakeSa*> all;
-        for (const auto& [id, sa] : kernel.sas) {
-            all.push_back(&sa);
-        }
-        std::ranges::reverse(all);
-        for (const FakeSa* sa : all) {
-            store->apply(kernel.event(*sa));
-        }
-        store->end_dump(true);
-        store->commit();
-    }
-    void crash() {
-        store.reset();
-        world.sas.clear();
-        start();
-        dump();
-    }
-    netlink::SaId add(std::uint32_t spi, bool outbound, std::uint8_t key) {
-        const FakeSa& sa = kernel.add(spi, outbound, key, ++clock);
-        store->apply(kernel.event(sa));
-        store->commit();
-        return sa.id;
-    }
-    void remove(netlink::SaId id) {  // a copy: it may be the id of what is erased
-        kernel.sas.erase(id);
-        store->apply(netlink::SaDeleted{id});
-        store->commit();
-    }
-    // Until a new outbound SA takes over from one that nobody deletes.
-    void wait_for_take_over() {
-        for (unsigned i = 0; i < 200; ++i) {
-            store->tick();
-        }
-    }
-    TunnelSas& tunnel() { return world.sas[0]; }
-
-    FakeKernel kernel;
-    World world;
-    Metrics metrics;
-    unsigned publications = 0;
-    unsigned synchronized = 0;
-    std::uint64_t clock = 1000;
-    std::unique_ptr<SaStore> store;
-};
+using test::Site;
 
 TEST(SaStore, AnInboundAndAnOutboundSaMakeATunnel) {
     Site site;
@@ -156,7 +89,10 @@ TEST(SaStore, ARekeyInOneBatchNeverLeavesTheTunnelWithoutAnSa) {
         const auto old_in = site.add(0x1001, false, 1);
         const auto old_out = site.add(0x1002, true, 2);
         bool always = true;
-        site.store->set_workers({[&] { always = always && site.tunnel().complete(); }, [] {}});
+        site.store->set_workers({[&](std::span<const std::size_t>) {
+            always = always && site.tunnel().complete();
+            return std::chrono::nanoseconds{0};
+        }, [] {}});
         const auto remove = [&] {
             site.kernel.sas.erase(old_out);
             site.store->apply(netlink::SaDeleted{old_out});
@@ -328,7 +264,8 @@ TEST(SaStore, AKeyThatComesBackInTheSameBatchGoesOnWhereItEnded) {
         const auto id = site.add(0x1002, true, 2);
         OutboundSa* old = site.tunnel().out;
         EXPECT_EQ(old->reserve_burst(10).granted, 10u);
-        site.store->set_workers({[] {}, [&] { static_cast<void>(std::exchange(old, nullptr)->reserve_burst(5)); }});
+        site.store->set_workers({[](std::span<const std::size_t>) { return std::chrono::nanoseconds{0}; },
+                                 [&] { static_cast<void>(std::exchange(old, nullptr)->reserve_burst(5)); }});
         site.kernel.sas[id].replay.sent = 3;
         site.store->apply(flushed ? netlink::XfrmEvent{netlink::SasFlushed{}} : netlink::SaDeleted{id});
         site.store->apply(site.kernel.event(site.kernel.sas[id]));
@@ -352,7 +289,8 @@ TEST(SaStore, WhatWasGivenBackIsCoveredAgainAlsoIfTheAnswerWasLost) {
     bool deaf = false;
     site.store = std::make_unique<SaStore>(Engine::create().value(), site.world, site.metrics,
                                            std::make_unique<Deaf>(site.kernel, deaf));
-    site.store->set_workers({[] {}, [&] { deaf = true; }});
+    site.store->set_workers(
+        {[](std::span<const std::size_t>) { return std::chrono::nanoseconds{0}; }, [&] { deaf = true; }});
     const auto old_out = site.add(0x1002, true, 2);
     EXPECT_EQ(site.tunnel().out->reserve_burst(7).granted, 7u);
     const auto new_out = site.add(0x2002, true, 4);
@@ -422,7 +360,7 @@ TEST(SaStore, OfTwoInboundSasWithOneSpiTheNewerIsRefusedUntilTheOtherGoes) {
     TunnelConfig other = site.world.config.tunnels[0];
     other.name = "azure-2";
     other.if_id = 3;
-    other.local = IpAddress::parse("203.0.113.5").value().v4();
+    other.local = IpAddress::parse("203.0.113.5").value();
     site.world.config.tunnels.push_back(other);
     site.world.sas.clear();
     site.start();
