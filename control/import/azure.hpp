@@ -34,7 +34,11 @@ struct Connection {
     std::optional<be32> site;    // the VPN device, as Azure sees it
     std::vector<Prefix4> site_prefixes4;
     bool bgp = false;            // inside the tunnel
-    bool own_policy = false;     // ipsecPolicies: one set of algorithms, in the place of the gateway's list
+    // ipsecPolicies: one set of algorithms in the place of the gateway's list, in strongSwan's notation.
+    std::string ike_proposal;
+    std::string esp_proposal;    // with the key exchange of PFS, if any
+    std::uint32_t lifetime_s = 0;
+    std::uint64_t lifetime_kb = 0;
 };
 
 struct Peering {

@@ -47,6 +47,9 @@ private:
     std::string path_;
 };
 
+struct Connection;
+void read_policy(const Place& policy, Connection& out);
+
 bool same_word(std::string_view a, std::string_view b);  // ASCII case does not count: Azure's does not
 
 }  // namespace twinspan::azure

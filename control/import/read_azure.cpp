@@ -105,7 +105,14 @@ void read_connection(const Place& named, Inventory& out) {
     const auto bgp = place.find("enableBgp");
     connection.bgp = bgp && bgp->value() == true;
     const auto policies = place.find("ipsecPolicies");
-    connection.own_policy = policies && !policies->value().empty();
+    if (policies && policies->value().is_array() && connection.ipsec) {  // not a template's expression
+        const std::vector<Place> each = policies->items();
+        if (each.size() == 1) {
+            read_policy(each.front(), connection);
+        } else if (!each.empty()) {
+            policies->error("found " + std::to_string(each.size()) + " policies, expected one: Azure takes no more");
+        }
+    }
     for (const char* key : {"localNetworkGateway", "localNetworkGateway2"}) {
         if (const auto site = place.find(key)) {
             read_site(*site, connection);

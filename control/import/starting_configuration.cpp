@@ -288,7 +288,7 @@ private:
             text.line("remote: ", unknown(names_[i] + "-gateway",
                                           path + "remote: the public address of gateway " + shown(tunnel.gateway)));
             text.line("mtu: 1400");
-            text.line("ike: { psk-file: ", names_[i], ".psk }");
+            write_ike(text, tunnel, names_[i]);
             text.out();
             if (tunnel.shared_key.empty()) {
                 start_.unknown.push_back(path + "ike.psk-file: the connection's shared key, one line in " + names_[i] +
@@ -301,13 +301,26 @@ private:
         text.out();
     }
 
+    // A connection with a policy of its own takes nothing else.
+    static void write_ike(render::Text& text, const Connection& tunnel, const std::string& name) {
+        std::string more;
+        if (!tunnel.ike_proposal.empty()) {
+            more += ", proposals: [" + tunnel.ike_proposal + "]";
+        }
+        if (!tunnel.esp_proposal.empty()) {
+            more += ", esp-proposals: [" + tunnel.esp_proposal + "]";
+        }
+        if (tunnel.lifetime_s != 0) {
+            more += ", rekey-time: " + std::to_string(tunnel.lifetime_s) + "s";
+        }
+        if (tunnel.lifetime_kb != 0) {
+            more += ", rekey-bytes: " + std::to_string(tunnel.lifetime_kb) + "KB";
+        }
+        text.line("ike: { psk-file: ", name, ".psk", more, " }");
+    }
+
     // What the connection has and our file has no line for yet.
     void note_choices(const Connection& tunnel, const std::string& path) {
-        if (tunnel.own_policy) {
-            start_.unknown.push_back(path +
-                                     "ike.proposals and esp-proposals: the connection has ipsecPolicies of its "
-                                     "own, and takes no others");
-        }
         if (tunnel.bgp) {
             const auto gateway = std::ranges::find_if(
                 inventory_.gateways, [&](const Gateway& each) { return same_word(each.name, tunnel.gateway); });

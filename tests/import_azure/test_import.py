@@ -97,14 +97,54 @@ def test_says_what_a_connection_has_and_the_file_lacks(folder, tmp_path):
     path = source / "virtualNetworkGateway.parameters.json"
     document = json.loads(path.read_text())
     values(document)["virtualNetworkGatewaySettings"]["bgpSettings"] = {"asn": 65514}
-    values(document)["connectionSettings"] |= {"enableBgp": True, "ipsecPolicies": [{"ikeEncryption": "AES256"}]}
+    values(document)["connectionSettings"]["enableBgp"] = True
     path.write_text(json.dumps(document))
     text, said = imported(source, tmp_path)
-    assert "UNKNOWN: tunnels.site-paris.ike.proposals and esp-proposals: the connection has ipsecPolicies" in said
     assert "UNKNOWN: tunnels.site-paris.address and bgp: " in said and "peer-asn 65514" in said
     check(tmp_path / "nva.yaml", text)
     plain = run(folder_of(tmp_path, "plain", "vpn"))
-    assert "ipsecPolicies" not in plain.stderr and "enableBgp" not in plain.stderr
+    assert "enableBgp" not in plain.stderr
+
+
+POLICY = {"saLifeTimeSeconds": 14400, "saDataSizeKilobytes": 102400000, "ikeEncryption": "AES256", "ikeIntegrity": "SHA384",
+          "dhGroup": "ECP384", "ipsecEncryption": "GCMAES256", "ipsecIntegrity": "GCMAES256", "pfsGroup": "ECP384"}
+
+
+def with_policy(source, **changes):
+    path = source / "virtualNetworkGateway.parameters.json"
+    document = json.loads(path.read_text())
+    values(document)["connectionSettings"]["ipsecPolicies"] = [POLICY | changes]
+    path.write_text(json.dumps(document))
+    return source
+
+
+@pytest.mark.parametrize("changes, ike, esp", [
+    ({}, "aes256-sha384-ecp384", "aes256gcm16-ecp384"),
+    ({"ikeEncryption": "GCMAES256", "dhGroup": "DHGroup14"}, "aes256gcm16-prfsha384-modp2048", "aes256gcm16-ecp384"),
+    ({"ipsecEncryption": "AES256", "ipsecIntegrity": "SHA256", "pfsGroup": "None"}, "aes256-sha384-ecp384", "aes256-sha256"),
+    ({"ipsecEncryption": "AES128", "ipsecIntegrity": "SHA1", "pfsGroup": "PFS2048"}, "aes256-sha384-ecp384", "aes128-sha1-modp2048"),
+    ({"ipsecEncryption": "GCMAES192", "ipsecIntegrity": "GCMAES192", "pfsGroup": "PFS24"}, "aes256-sha384-ecp384",
+     "aes192gcm16-modp2048s256"),
+])
+def test_a_policy_of_the_connection_is_taken_over(folder, tmp_path, changes, ike, esp):
+    text, _ = imported(with_policy(folder("vpn"), **changes), tmp_path)
+    assert f"proposals: [{ike}], esp-proposals: [{esp}], rekey-time: 14400s, rekey-bytes: 102400000KB }}" in text
+    check(tmp_path / "nva.yaml", text)
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"ipsecEncryption": "DES3"}, 'found ipsecEncryption "DES3", expected one that protects: 3DES is broken: use aes-256-gcm'),
+    ({"ipsecEncryption": "DES"}, "DES is broken"),
+    ({"ipsecIntegrity": "MD5"}, "MD5 is broken"),
+    ({"ipsecEncryption": "None"}, 'found ipsecEncryption "None", expected one that protects: without encryption and integrity'),
+    ({"ikeIntegrity": "MD5"}, "MD5 is broken"),
+    ({"ipsecEncryption": "AES256"}, "ipsecEncryption and ipsecIntegrity of different kinds"),
+    ({"pfsGroup": "PFS99"}, 'found pfsGroup "PFS99", expected one of None, PFS24'),
+])
+def test_a_policy_that_is_broken_is_refused_by_name(folder, changes, said):
+    done = run(with_policy(folder("vpn"), **changes))
+    assert done.returncode != 0
+    assert said in done.stderr
 
 
 def folder_of(tmp_path, name, kind):
