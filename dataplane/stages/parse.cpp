@@ -2,6 +2,7 @@
 
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/parse_ip.hpp"
+#include "dataplane/stages/plain_frame.hpp"
 
 namespace twinspan {
 namespace {
@@ -98,6 +99,23 @@ Verdict parse(Context& ctx, CountedRun& leg_rx, rte_mbuf& m) noexcept {
     return is_link_control(l2.type) ? Verdict::keep() : Verdict{Drop::unknown_ethertype};
 }
 
+// parse_ip's short way.
+bool plain_inner(rte_mbuf& m, PacketMeta& pm) noexcept {
+    PlainIpv4 ip;
+    if (m.data_len < kPlainMinBytes || m.nb_segs != 1 ||
+        !parse_plain_ipv4(rte_pktmbuf_mtod(&m, const std::uint8_t*), m.data_len, ip)) [[unlikely]] {
+        return false;
+    }
+    pm.ip = IpVersion::v4;
+    pm.protocol = ip.protocol;
+    pm.l4_offset = sizeof(Ipv4Header);
+    pm.l3_length = ip.length;
+    std::memcpy(&pm.src_port, &ip.ports, sizeof(ip.ports));
+    m.data_len = ip.length;
+    m.pkt_len = ip.length;
+    return true;
+}
+
 }  // namespace
 
 void Parse::process(Context& ctx, Batch& batch) noexcept {
@@ -106,7 +124,9 @@ void Parse::process(Context& ctx, Batch& batch) noexcept {
         rte_prefetch0(rte_pktmbuf_mtod(m, const void*));
     }
     CountedRun leg_rx{ctx.counters->leg_rx};
-    batch.for_each(ctx, [&](rte_mbuf& m) noexcept { return parse(ctx, leg_rx, m); });
+    PlainFrames plain{*ctx.config};
+    batch.for_each(
+        ctx, [&](rte_mbuf& m) noexcept { return plain.take(m, leg_rx) ? Verdict::keep() : parse(ctx, leg_rx, m); });
 }
 
 void ParseInner::process(Context& ctx, Batch& batch) noexcept {
@@ -114,7 +134,7 @@ void ParseInner::process(Context& ctx, Batch& batch) noexcept {
         PacketMeta& pm = meta(m);
         pm.flags = 0;
         pm.l2_length = 0;
-        return parse_ip(m, pm);
+        return plain_inner(m, pm) ? Verdict::keep() : parse_ip(m, pm);
     });
 }
 
