@@ -1,6 +1,6 @@
 // twinspan_bench: cycles per packet of the whole path, beside the bare cipher. scripts/bench builds, runs and draws it.
-#include "bench/measure.hpp"
 #include "bench/mirror.hpp"
+#include "bench/parts.hpp"
 #include "dataplane/io/buffers.hpp"
 #include "dataplane/io/eal.hpp"
 
@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -23,7 +24,7 @@ constexpr std::uint32_t kBuffers = 8191;
 struct Options {
     bool quick = false;
     std::string output;
-    std::string only;  // one path
+    std::vector<std::string> parts;  // of the report; none: all
 };
 
 long free_hugepages() {
@@ -55,50 +56,26 @@ bool enough_hugepages() {
     return false;
 }
 
-nlohmann::json to_json(const Row& row) {
-    const double hz = static_cast<double>(rte_get_tsc_hz());
-    nlohmann::json j{{"name", row.name},
-                     {"setting", row.setting},
-                     {"size", row.size},
-                     {"cycles_per_packet", row.cycles_per_packet},
-                     {"loop_cycles_per_packet", row.loop_cycles_per_packet},
-                     {"empty_loop_cycles_per_packet", row.empty_cycles_per_packet},
-                     {"spread", row.spread},
-                     {"gbps_per_core", row.frame_bytes * 8 * hz / row.cycles_per_packet / 1e9}};
-    if (row.raw_cycles_per_packet > 0) {
-        j["raw_cycles_per_packet"] = row.raw_cycles_per_packet;
-        j["ratio_to_raw"] = row.cycles_per_packet / row.raw_cycles_per_packet;
-    }
-    return j;
-}
+// In the order in which they are measured.
+struct Part {
+    std::string_view name;
+    Result<nlohmann::json> (Bench::*measure)();
+};
+constexpr std::array kParts{
+    Part{"results", &Bench::paths},   Part{"stages", &Bench::stages}, Part{"suites", &Bench::suites},
+    Part{"outers", &Bench::outers},   Part{"scale", &Bench::scale},   Part{"memory", &Bench::memory},
+    Part{"workers", &Bench::workers}, Part{"churn", &Bench::churn},
+};
 
-Result<std::vector<Row>> run_path(Path path, const Setting& setting, rte_mempool* pool, Engine& engine,
-                                  const Effort& effort) {
-    const auto now_seconds = static_cast<std::uint32_t>(rte_rdtsc() / rte_get_tsc_hz());
-    auto site = Site::create(path, setting, engine, now_seconds);
-    if (!site) {
-        return std::unexpected(site.error());
+std::vector<std::string> part_names() {
+    std::vector<std::string> names;
+    for (const Part& part : kParts) {
+        names.emplace_back(part.name);
     }
-    std::vector<Row> rows;
-    for (const SizePattern& sizes : {fixed_size(64), fixed_size(512), fixed_size(1420), imix()}) {
-        Result<Row> row = measure(**site, path, setting, sizes, pool, engine, effort);
-        if (!row) {
-            return std::unexpected(row.error());
-        }
-        if (is_esp(path)) {
-            const Result<double> raw = measure_raw(sizes, path == Path::esp_in, engine, effort);
-            if (!raw) {
-                return std::unexpected(raw.error());
-            }
-            row->raw_cycles_per_packet = *raw;
-        }
-        rows.push_back(*row);
-    }
-    return rows;
+    return names;
 }
 
 Result<nlohmann::json> run(const Options& options) {
-    const Effort effort = Effort{.samples = options.quick ? 401u : 2001u, .loops_per_sample = 8};
     Result<Eal> eal =
         Eal::start({.name = "twinspan-bench", .hugepages = true, .memory_mib = kMemoryMib, .args = {"--no-pci"}});
     if (!eal) {
@@ -114,30 +91,17 @@ Result<nlohmann::json> run(const Options& options) {
         {"machine", {{"cpu", cpu_name()}, {"tsc_hz", rte_get_tsc_hz()}, {"cipher_code", engine->architecture()}}},
         {"suite", "aes-256-gcm"},
         {"burst", kBurst},
-        {"quick", options.quick},
-        {"results", nlohmann::json::array()}};
-    for (const Setting& setting : {kOne, kMany}) {
-        for (const Path path : kPaths) {
-            if (!options.only.empty() && options.only != name_of(path)) {
-                continue;
-            }
-            const auto rows = run_path(path, setting, pool->get(), *engine, effort);
-            if (!rows) {
-                return std::unexpected(rows.error());
-            }
-            for (const Row& row : *rows) {
-                report["results"].push_back(to_json(row));
-                std::printf("%-8s %-5s %5s  path %7.1f  loop %7.1f  empty %7.1f  spread %4.0f %%", row.name.c_str(),
-                            row.setting.c_str(), row.size.c_str(), row.cycles_per_packet, row.loop_cycles_per_packet,
-                            row.empty_cycles_per_packet, row.spread * 100);
-                if (row.raw_cycles_per_packet > 0) {
-                    std::printf("  raw %6.1f  ratio %.2f", row.raw_cycles_per_packet,
-                                row.cycles_per_packet / row.raw_cycles_per_packet);
-                }
-                std::printf("\n");
-                std::fflush(stdout);
-            }
+        {"quick", options.quick}};
+    Bench bench{pool->get(), *engine, options.quick};
+    for (const Part& part : kParts) {
+        if (!options.parts.empty() && std::ranges::find(options.parts, part.name) == options.parts.end()) {
+            continue;
         }
+        Result<nlohmann::json> rows = (bench.*part.measure)();
+        if (!rows) {
+            return rows;
+        }
+        report[std::string{part.name}] = std::move(*rows);
     }
     return report;
 }
@@ -161,7 +125,8 @@ int main(int argc, char** argv) {
     CLI::App app{"Cycles per packet of Twinspan's packet path, on one core"};
     app.add_flag("--quick", options.quick, "fewer and shorter samples");
     app.add_option("--output", options.output, "write the report as JSON to this file");
-    app.add_option("--only", options.only, "one path: forward, nat_out, nat_in, esp_out, esp_in");
+    app.add_option("--part", options.parts, "only this part of the report; may be given again")
+        ->check(CLI::IsMember(twinspan::bench::part_names()));
     twinspan::bench::MirrorBench mirror;
     CLI::App& mirror_command = *app.add_subcommand("mirror", "the route mirror at the Internet's size, instead");
     mirror_command.add_option("--routes", mirror.routes, "IPv4 routes in the kernel");

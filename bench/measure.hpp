@@ -10,7 +10,7 @@
 
 namespace twinspan::bench {
 
-// Samples are short, a few hundred microseconds, so that what else runs on the machine disturbs few of them.
+// Samples are short, some tens of microseconds, so that what else runs on the machine disturbs few of them.
 struct Effort {
     unsigned samples;           // the first quartile of them is reported
     unsigned loops_per_sample;  // of kBurst packets
@@ -18,22 +18,16 @@ struct Effort {
 
 // All in TSC cycles per packet.
 struct Row {
-    std::string name;
-    std::string setting;
-    std::string size;                  // bytes of the frame without FCS, or "imix"
-    double frame_bytes;                // mean
-    double cycles_per_packet;          // path only: the loop less the empty loop
-    double loop_cycles_per_packet;     // generator, loop and null port included
-    double empty_cycles_per_packet;    // what was subtracted
-    double spread;                     // of the loop's samples: between the quartiles, over the median
-    double raw_cycles_per_packet = 0;  // ESP: the bare IPsec-MB call over the bytes that it seals
+    std::string size;                   // bytes of the frame without FCS, or "imix"
+    double frame_bytes = 0;             // mean
+    double cycles_per_packet = 0;       // path only: the loop less the empty loop
+    double loop_cycles_per_packet = 0;  // generator, loop and null port included
+    double empty_cycles_per_packet = 0; // what was subtracted
+    double spread = 0;                  // of the loop's samples: between the quartiles, over the median
+    double raw_cycles_per_packet = 0;   // ESP: the bare IPsec-MB call
 };
 
 // Fails when a packet of the run did not come out as it should.
-Result<Row> measure(Site& site, Path path, const Setting& setting, const SizePattern& sizes, rte_mempool* pool,
-                    Engine& engine, const Effort& effort);
-
-// The bare library call, hot buffers: sealing (or opening) what ESP seals of each frame of the pattern in turn.
-Result<double> measure_raw(const SizePattern& sizes, bool open, Engine& engine, const Effort& effort);
+Result<Row> measure(Site& site, const SizePattern& sizes, rte_mempool* pool, Engine& engine, const Effort& effort);
 
 }  // namespace twinspan::bench

@@ -5,44 +5,55 @@ import json
 import pathlib
 import sys
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import targets  # noqa: E402
+
 SIZES = ("64", "512", "1420")
 COLOURS = {"forward": "#1b6ca8", "nat_out": "#2a9d5c", "nat_in": "#8ab833", "esp_out": "#d1495b", "esp_in": "#edae49"}
 PANEL_WIDTH, PANEL_HEIGHT, MARGIN = 420, 300, 60
 
 
-def table(report, setting):
-    rows = [r for r in report["results"] if r["setting"] == setting]
+def cells(*values):
+    return "| " + " | ".join(str(v) for v in values) + " |"
+
+
+def rows_table(rows, *columns):
+    """Rows of a part of the report; `columns` are the fields that tell them apart."""
     lines = [
-        "| path | size | cycles/packet, path only | with the loop | Gbit/s per core | bare cipher | ratio |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        cells(*columns, "size", "cycles/packet, path only", "with the loop", "Gbit/s per core", "bare cipher", "ratio"),
+        "|" + "---|" * len(columns) + "---:|" * 6,
     ]
     for r in rows:
         raw = f"{r['raw_cycles_per_packet']:.0f}" if "raw_cycles_per_packet" in r else ""
         ratio = f"{r['ratio_to_raw']:.2f}" if "ratio_to_raw" in r else ""
-        lines.append(
-            f"| {r['name']} | {r['size']} | {r['cycles_per_packet']:.1f} | {r['loop_cycles_per_packet']:.1f} "
-            f"| {r['gbps_per_core']:.1f} | {raw} | {ratio} |"
-        )
+        path, loop, gbps = (f"{r[f]:.1f}" for f in ("cycles_per_packet", "loop_cycles_per_packet", "gbps_per_core"))
+        lines.append(cells(*(r[c] for c in columns), r["size"], path, loop, gbps, raw, ratio))
     return "\n".join(lines)
 
 
-def markdown(report):
-    machine = report["machine"]
-    return f"""# Benchmark
+def targets_table(report, peers):
+    lines = [cells("target", "measured", "limit", ""), "|---|---:|---:|---|"]
+    for t in targets.of_report(report, peers):
+        digits = 0 if t.unit and t.unit != "Gbit/s" else 2
+        limit = f"{'at least' if t.at_least else 'at most'} {t.limit:.{digits}f} {t.unit}".strip()
+        lines.append(cells(t.what, f"{t.measured:.{digits}f}", limit, "met" if t.met else "**missed**"))
+    return "\n".join(lines)
 
-{machine['cpu']}, TSC {machine['tsc_hz'] / 1e9:.3f} GHz, IPsec-MB code for {machine['cipher_code']}; one worker, bursts of {report['burst']},
-2 MiB hugepages, AES-256-GCM. TSC cycles; sizes are bytes of the Ethernet frame without FCS; imix is 7:4:1 of 64, 570 and 1420 bytes.
-"Path only" is the loop less the same loop with an empty graph, which the generator and the null port make up. First quartiles of short samples.
-Gbit/s are derived from the path's cycles.
 
-## one: 1 route, 1 tunnel, 1,000 flows and sessions
+def stages_table(rows):
+    lines = [cells("path", "size", "TSC cycles per packet of each stage, in order"), "|---|---:|---|"]
+    for r in rows:
+        costs = ", ".join(f"{s['stage']} {s['cycles_per_packet']:.1f}" for s in r["stages"])
+        lines.append(cells(r["name"], r["size"], costs))
+    return "\n".join(lines)
 
-{table(report, 'one')}
 
-## many: 1,000 routes, 64 tunnels, 100,000 flows and sessions in random order
-
-{table(report, 'many')}
-"""
+def plain_table(rows, columns):
+    """`columns`: heading -> field."""
+    lines = [cells(*columns), "|" + "---|" * len(columns)]
+    for r in rows:
+        lines.append(cells(*(f"{r[f]:.1f}" if isinstance(r[f], float) else r[f] for f in columns.values())))
+    return "\n".join(lines)
 
 
 # What of ours does a peer's work.
@@ -68,6 +79,63 @@ def peers_table(report, peers):
             f"| {r['cycles_per_packet'] / mine:.2f} |"
         )
     return "\n".join(lines)
+
+
+SETTINGS = {
+    "one": "1 route, 1 tunnel, 1,000 flows and sessions",
+    "many": "1,000 routes, 64 tunnels, 100,000 flows and sessions in random order",
+}
+MEMORY = {"suite": "suite", "outbound, bytes": "outbound_bytes", "inbound, bytes": "inbound_bytes", "window": "window"}
+WORKERS = {
+    "path": "name",
+    "size": "size",
+    "workers": "workers",
+    "cycles/packet of each, path only": "cycles_per_packet",
+    "Mpps together": "mpps",
+    "came behind the window": "behind_the_window",
+}
+CHURN = {
+    "path": "name",
+    "changes a second": "changes_per_second",
+    "us each, control": "control_us_per_change",
+    "packets": "packets",
+    "lost": "lost",
+    "loop, cycles/packet": "loop_cycles_per_packet",
+    "without changes": "loop_cycles_per_packet_without",
+}
+
+
+def sections(report, peers):
+    """Heading and text of each part."""
+
+    def part(name):
+        return report.get(name) or []
+
+    yield "Targets", targets_table(report, peers)
+    for setting, what in SETTINGS.items():
+        yield f"{setting}: {what}", rows_table([r for r in part("results") if r["setting"] == setting], "name")
+    if peers:
+        yield "Peers, measured in the same run (bench/peers/README.md)", peers_table(report, peers)
+    yield "Stages, setting `one`", stages_table(part("stages"))
+    yield "Other suites, setting `one`", rows_table(part("suites"), "name", "suite")
+    yield "Other outer headers, setting `one`", rows_table(part("outers"), "name", "outer")
+    yield "More tunnels, in random order", rows_table(part("scale"), "name", "tunnels")
+    yield "Memory of an SA, all that it takes", plain_table(part("memory"), MEMORY)
+    yield "One tunnel on several workers", plain_table(part("workers"), WORKERS)
+    yield "SAs that change while others carry traffic", plain_table(part("churn"), CHURN)
+
+
+def markdown(report, peers):
+    machine = report["machine"]
+    head = f"""# Benchmark
+
+{machine['cpu']}, TSC {machine['tsc_hz'] / 1e9:.3f} GHz, IPsec-MB code for {machine['cipher_code']}; one worker, bursts of {report['burst']},
+2 MiB hugepages, AES-256-GCM where no other suite is named. TSC cycles; sizes are bytes of the Ethernet frame without FCS; imix is 7:4:1
+of 64, 570 and 1420 bytes. "Path only" is the loop less the same loop with an empty graph, which the generator and the null port make up.
+First quartiles of short samples. Gbit/s are derived from the path's cycles.
+"""
+    # A table without rows belongs to a part that was not measured.
+    return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in sections(report, peers) if text.count("\n") > 1)
 
 
 class Panel:
@@ -135,12 +203,13 @@ def svg(report):
 def main():
     source, folder = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])
     report = json.loads(source.read_text())
-    text = markdown(report)
-    peers = folder / "peers.json"
-    if peers.exists():
-        text += f"\n## Peers, measured in the same run (bench/peers/README.md)\n\n{peers_table(report, json.loads(peers.read_text()))}\n"
-    (folder / "report.md").write_text(text)
+    peers_file = folder / "peers.json"
+    peers = json.loads(peers_file.read_text()) if peers_file.exists() else None
+    (folder / "report.md").write_text(markdown(report, peers))
     (folder / "report.svg").write_text(svg(report))
+    for t in targets.of_report(report, peers):
+        if not t.met:
+            print(f"missed: {t.what}: {t.measured:.2f}, limit {t.limit}")
     print(f"wrote {source}, {folder / 'report.md'}, {folder / 'report.svg'}")
 
 

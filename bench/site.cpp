@@ -8,6 +8,7 @@
 namespace twinspan::bench {
 namespace {
 
+constexpr unsigned kMostWorkers = 2;
 constexpr std::uint32_t kGroupBuckets = 256;
 constexpr std::uint32_t kRemoteNet = 0x0d000000;   // 13.0.0.0: route i is the /24 13.(i/256).(i%256).0
 constexpr std::uint32_t kInsideNet = 0x0a0a0000;   // 10.10.0.0/16
@@ -25,10 +26,26 @@ Egress leg_egress(EgressKind kind, Zone zone, std::uint16_t port, std::uint8_t n
     return e;
 }
 
-SaConfig sa_config(std::uint32_t spi) {
+IpAddress ipv6_end(std::uint32_t ipv4) {
+    Ipv6Address address{0x20, 0x01, 0x0d, 0xb8};
+    const be32 low = to_be32(ipv4);
+    std::memcpy(&address[12], &low, sizeof(low));
+    return IpAddress::from(address);
+}
+
+void set_ends(Tunnel& tunnel, Outer outer, std::uint32_t index) {
+    const bool ipv6 = outer == Outer::ipv6;
+    tunnel.local = ipv6 ? ipv6_end(kTunnelLocal) : IpAddress::from(to_be32(kTunnelLocal));
+    tunnel.remote = ipv6 ? ipv6_end(kTunnelRemote + index) : IpAddress::from(to_be32(kTunnelRemote + index));
+    if (outer == Outer::udp) {
+        tunnel.encapsulation = {.local_port = kNatTraversalPort, .remote_port = kNatTraversalPort};
+    }
+}
+
+SaConfig sa_config(Suite suite, std::uint32_t spi) {
     SaConfig config;
     config.spi = spi;
-    config.suite = Suite::aes_256_gcm;
+    config.suite = suite;
     config.keymat = SecretBytes(keymat_len(config.suite));
     std::mt19937 random(spi);
     std::ranges::generate(std::span{config.keymat.data(), config.keymat.size()},
@@ -50,11 +67,13 @@ std::string_view name_of(Path path) noexcept {
 Result<std::unique_ptr<Site>> Site::create(Path path, const Setting& setting, Engine& engine,
                                            std::uint32_t now_seconds) {
     static unsigned serial = 0;  // FIB names are unique in a process
-    Result<Fib4> fib = Fib4::create("bench" + std::to_string(serial++), 4096);
-    if (!fib) {
-        return std::unexpected(fib.error());
+    const std::string fib_name = "bench" + std::to_string(serial++);
+    Result<Fib4> fib = Fib4::create(fib_name, 4096);
+    Result<Fib6> fib6 = Fib6::create(fib_name, 64);
+    if (!fib || !fib6) {
+        return std::unexpected(!fib ? fib.error() : fib6.error());
     }
-    std::unique_ptr<Site> site{new Site(path, setting, std::move(*fib))};
+    std::unique_ptr<Site> site{new Site(path, setting, std::move(*fib), std::move(*fib6))};
     if (const Result<void> built = site->build(engine, now_seconds); !built) {
         return std::unexpected(built.error());
     }
@@ -75,11 +94,13 @@ Result<void> Site::build(Engine& engine, std::uint32_t now_seconds) {
     }
     make_flows();
     snapshot->fib4 = fib_.lookup();
-    const Snapshot& published = *snapshot;
-    slot_ = std::make_unique<SnapshotSlot>(1, std::move(snapshot));
-    nat_ = std::make_unique<NatTable>(NatTableOptions{.sessions = std::max(2 * setting_.sessions, 1u << 15), .seed = 1},
-                                      slot_->readers());
-    return path_ == Path::nat_out || path_ == Path::nat_in ? open_sessions(published, now_seconds) : Result<void>{};
+    snapshot->fib6 = fib6_.lookup();
+    published_ = snapshot.get();
+    slot_ = std::make_unique<SnapshotSlot>(kMostWorkers, std::move(snapshot));
+    nat_ = std::make_unique<NatTable>(
+        NatTableOptions{.sessions = std::max(2 * setting_.sessions, 1u << 15), .workers = kMostWorkers, .seed = 1},
+        slot_->readers());
+    return path_ == Path::nat_out || path_ == Path::nat_in ? open_sessions(*published_, now_seconds) : Result<void>{};
 }
 
 void Site::make_legs(Snapshot& s) const {
@@ -121,10 +142,11 @@ void Site::make_groups(Snapshot& s) const {
         }
     }
     for (unsigned route = 0; route < setting_.routes; ++route) {
-        const std::uint32_t buckets = members == 1 ? 1 : kGroupBuckets;
+        const unsigned per_route = std::min(members, is_esp(path_) ? setting_.tunnels_per_route : 2);
+        const std::uint32_t buckets = per_route == 1 ? 1 : kGroupBuckets;
         s.groups.push_back({static_cast<std::uint32_t>(s.buckets.size()), buckets - 1});
         for (std::uint32_t b = 0; b < buckets; ++b) {
-            s.buckets.push_back(static_cast<std::uint16_t>(first + (2 * route + b % 2) % members));
+            s.buckets.push_back(static_cast<std::uint16_t>(first + (per_route * route + b % per_route) % members));
         }
     }
 }
@@ -135,9 +157,8 @@ Result<void> Site::make_tunnels(Snapshot& s, Engine& engine) {
     peer_.egresses = {leg_egress(EgressKind::leg, Zone::internet, 0, 0, kNone)};
     peer_.egresses[0].leg = 0;
     std::ranges::copy(kOurMac, peer_.egresses[0].rewrite.begin());
-    std::vector<InboundSaEntry> entries;
     const auto add_outbound = [&](std::uint32_t spi) -> std::expected<OutboundSa*, std::string> {
-        auto sa = OutboundSa::create(engine, sa_config(spi));
+        auto sa = OutboundSa::create(engine, sa_config(setting_.suite, spi));
         if (!sa) {
             return std::unexpected(sa.error());
         }
@@ -146,19 +167,16 @@ Result<void> Site::make_tunnels(Snapshot& s, Engine& engine) {
     };
     for (unsigned i = 0; i < setting_.tunnels; ++i) {
         const auto ours = add_outbound(0x1000 + i);
-        const auto theirs = add_outbound(0x2000 + i);
-        auto in = InboundSa::create(engine, sa_config(0x2000 + i), 1024);
+        const auto theirs = add_outbound(0x8000 + i);
+        auto in = InboundSa::create(engine, sa_config(setting_.suite, 0x8000 + i), setting_.window);
         if (!ours || !theirs || !in) {
             return std::unexpected(Error{"tunnel " + std::to_string(i) + ": " +
                                          (!ours     ? ours.error()
                                           : !theirs ? theirs.error()
                                                     : in.error())});
         }
-        Tunnel tunnel{.out = *ours,
-                      .outer_egress = outer,
-                      .up = true,
-                      .local = IpAddress::from(to_be32(kTunnelLocal)),
-                      .remote = IpAddress::from(to_be32(kTunnelRemote + i))};
+        Tunnel tunnel{.out = *ours, .outer_egress = outer, .up = true};
+        set_ends(tunnel, setting_.outer, i);
         make_outer_header(tunnel);
         s.tunnels.push_back(tunnel);
         tunnel.out = *theirs;
@@ -166,10 +184,10 @@ Result<void> Site::make_tunnels(Snapshot& s, Engine& engine) {
         std::swap(tunnel.local, tunnel.remote);
         make_outer_header(tunnel);
         peer_.tunnels.push_back(tunnel);
-        entries.push_back({0x2000 + i, static_cast<std::uint16_t>(i), in->get()});
+        entries_.push_back({0x8000 + i, static_cast<std::uint16_t>(i), in->get(), tunnel.encapsulation});
         inbound_.push_back(std::move(*in));
     }
-    s.inbound_sas = InboundSaTable(entries);
+    s.inbound_sas = InboundSaTable(entries_);
     return {};
 }
 
@@ -186,18 +204,23 @@ Result<void> Site::make_routes() {
     if (const auto r = fib_.insert(to_be32(kPoolFirst), 28, {RouteKind::pool, 0}); !r) {
         return r;
     }
+    if (const auto r = fib6_.insert(ipv6_end(kTunnelLocal).v6(), 128, {RouteKind::local, 0}); !r) {
+        return r;
+    }
     return fib_.insert(to_be32(kTunnelLocal), 32, {RouteKind::local, 0});
 }
 
 // From the inside; the inbound paths turn them round.
 void Site::make_flows() {
+    const unsigned busy = setting_.busy_routes != 0 ? setting_.busy_routes : setting_.routes;
     for (unsigned i = 0; i < setting_.sessions; ++i) {
-        const unsigned route = i % setting_.routes;
-        Flow flow{.src = to_be32(kInsideNet + 2 + i / 16 % 0xff00),
-                  .dst = to_be32(kRemoteNet + (route << 8) + 1 + i / setting_.routes % 250),
-                  .src_port = to_be16(static_cast<std::uint16_t>(10'000 + i % 16)),
-                  .dst_port = to_be16(443),
-                  .tunnel = static_cast<std::uint16_t>(i % setting_.tunnels)};
+        const unsigned route = i % busy;
+        Flow flow{
+            .src = to_be32(kInsideNet + 2 + i / 16 % 0xff00),
+            .dst = to_be32(kRemoteNet + (route << 8) + 1 + i / busy % 250),
+            .src_port = to_be16(static_cast<std::uint16_t>(10'000 + i % 16)),
+            .dst_port = to_be16(443),
+            .tunnel = static_cast<std::uint16_t>(i % std::min(busy * setting_.tunnels_per_route, setting_.tunnels))};
         if (path_ == Path::esp_in) {
             std::swap(flow.src, flow.dst);
             std::swap(flow.src_port, flow.dst_port);
@@ -224,6 +247,33 @@ Result<void> Site::open_sessions(const Snapshot& s, std::uint32_t now_seconds) {
                     .tunnel = 0};
         }
     }
+    return {};
+}
+
+// As control does it: new SAs, a new snapshot, and what the old one pointed to waits for the grace period.
+Result<void> Site::rekey(const std::vector<unsigned>& tunnels, Engine& engine) {
+    if (slot_->reclaim() == 0) {
+        retired_.clear();  // snapshots that pointed to them are gone
+    }
+    auto next = std::make_unique<Snapshot>(*published_);
+    for (const unsigned i : tunnels) {
+        const std::uint32_t spi = next_spi_++;
+        auto out = OutboundSa::create(engine, sa_config(setting_.suite, spi));
+        auto in = InboundSa::create(engine, sa_config(setting_.suite, spi), setting_.window);
+        if (!out || !in) {
+            return std::unexpected(Error{!out ? out.error() : in.error()});
+        }
+        (*out)->raise_limit((*out)->end_of_sequence());
+        next->tunnels[i].out = out->get();
+        entries_[i].spi = spi;
+        entries_[i].sa = in->get();
+        std::swap(outbound_[2 * i], *out);  // ours and the peer's take turns
+        std::swap(inbound_[i], *in);
+        retired_.push_back({std::move(*out), std::move(*in)});
+    }
+    next->inbound_sas = InboundSaTable(entries_);
+    published_ = next.get();
+    slot_->publish(std::move(next));
     return {};
 }
 

@@ -11,6 +11,7 @@
 #include "dataplane/state/nat_table.hpp"
 
 #include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -21,14 +22,26 @@ inline constexpr std::array kPaths{Path::forward, Path::nat_out, Path::nat_in, P
 std::string_view name_of(Path path) noexcept;
 constexpr bool is_esp(Path path) noexcept { return path == Path::esp_out || path == Path::esp_in; }
 
+// What stands before the SPI.
+enum class Outer : std::uint8_t { ipv4, ipv6, udp };
+
 struct Setting {
-    std::string_view name;
+    std::string name;
     unsigned routes;
     unsigned tunnels;
     unsigned sessions;  // NAT sessions, and flows of the other paths
+    unsigned tunnels_per_route = 2;
+    Suite suite = Suite::aes_256_gcm;
+    Outer outer = Outer::ipv4;
+    std::uint32_t window = 1'024;  // anti-replay
+    unsigned busy_routes = 0;      // only the first so many have flows; 0: all
 };
-inline constexpr Setting kOne{"one", 1, 1, 1'000};
-inline constexpr Setting kMany{"many", 1'000, 64, 100'000};
+inline Setting one() { return {.name = "one", .routes = 1, .tunnels = 1, .sessions = 1'000}; }
+inline Setting many() { return {.name = "many", .routes = 1'000, .tunnels = 64, .sessions = 100'000}; }
+// So many tunnels, each behind a route of its own. The flows are as many whatever the tunnels, in random order.
+inline Setting scale(unsigned tunnels) {
+    return {.name = "scale", .routes = tunnels, .tunnels = tunnels, .sessions = 20'000, .tunnels_per_route = 1};
+}
 
 inline constexpr std::uint16_t kInside = 0;   // port and leg index
 inline constexpr std::uint16_t kOutside = 1;
@@ -43,6 +56,8 @@ public:
 
     // The flows of this path, in random order, as they arrive here.
     const std::vector<Flow>& flows() const noexcept { return flows_; }
+    Path path() const noexcept { return path_; }
+    std::string name() const { return std::string{name_of(path_)} + "/" + setting_.name; }
     std::uint16_t rx_port() const noexcept {
         return path_ == Path::nat_in || path_ == Path::esp_in ? kOutside : kInside;
     }
@@ -50,8 +65,17 @@ public:
     NatTable& nat() noexcept { return *nat_; }
     const Snapshot& peer() const noexcept { return peer_; }
 
+    // Control, beside workers: gives these tunnels new SAs both ways, publishes that, and frees what nobody holds any
+    // more.
+    Result<void> rekey(const std::vector<unsigned>& tunnels, Engine& engine);
+
 private:
-    Site(Path path, const Setting& setting, Fib4 fib) : path_(path), setting_(setting), fib_(std::move(fib)) {}
+    struct Retired {
+        std::unique_ptr<OutboundSa> out;
+        std::unique_ptr<InboundSa> in;
+    };
+    Site(Path path, const Setting& setting, Fib4 fib, Fib6 fib6)
+        : path_(path), setting_(setting), fib_(std::move(fib)), fib6_(std::move(fib6)) {}
     Result<void> build(Engine& engine, std::uint32_t now_seconds);
     void make_legs(Snapshot& snapshot) const;
     void make_groups(Snapshot& snapshot) const;
@@ -63,8 +87,13 @@ private:
     Path path_;
     Setting setting_;
     Fib4 fib_;
+    Fib6 fib6_;
     std::vector<std::unique_ptr<OutboundSa>> outbound_;
     std::vector<std::unique_ptr<InboundSa>> inbound_;
+    std::vector<InboundSaEntry> entries_;
+    const Snapshot* published_ = nullptr;
+    std::uint32_t next_spi_ = 0x10'0000;
+    std::vector<Retired> retired_;  // not in the published snapshot; older ones may still be read
     std::unique_ptr<SnapshotSlot> slot_;
     std::unique_ptr<NatTable> nat_;
     Snapshot peer_;

@@ -21,6 +21,21 @@ ESP_OUT_AT_MOST = {"64": 4.5, "1420": 1.7}
 FORWARD_64_AT_MOST = 80
 
 
+PARTS = {"results", "stages", "suites", "outers", "scale", "memory", "workers", "churn"}
+
+
+def check_the_other_parts(report: dict):
+    for part in ("suites", "outers", "scale"):
+        assert {r["name"] for r in report[part]} == {"esp_out", "esp_in"}
+        assert all(0 < r["cycles_per_packet"] < r["loop_cycles_per_packet"] for r in report[part])
+    for costs in report["stages"]:
+        stages = [s["stage"] for s in costs["stages"]]
+        assert stages[0] == "parse" and stages[-1] == "l2_rewrite" and ("esp" not in costs["name"] or costs["name"] in stages)
+    assert {r["workers"] for r in report["workers"]} == {1, 2}
+    for r in report["churn"]:
+        assert r["lost"] == 0 and r["packets"] > 0 and r["changes_per_second"] > 1_000
+
+
 def bench(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run([str(ROOT / "scripts" / "bench"), *arguments], capture_output=True, text=True, timeout=300)
 
@@ -55,7 +70,9 @@ def test_the_report_is_complete_and_within_the_targets(hugepages):
     done = bench("--quick")
     assert done.returncode == 0, done.stdout + done.stderr
     assert time.monotonic() - started < 60
-    rows = {(r["name"], r["setting"], r["size"]): r for r in json.loads(REPORT.read_text())["results"]}
+    report = json.loads(REPORT.read_text())
+    assert PARTS <= report.keys()
+    rows = {(r["name"], r["setting"], r["size"]): r for r in report["results"]}
     assert rows.keys() == {(path, setting, size) for path in PATHS for setting in SETTINGS for size in SIZES}
     for (path, _, _), row in rows.items():
         assert 0 < row["cycles_per_packet"] < row["loop_cycles_per_packet"]
@@ -66,5 +83,7 @@ def test_the_report_is_complete_and_within_the_targets(hugepages):
     for size, most in ESP_OUT_AT_MOST.items():
         assert rows["esp_out", "one", size]["ratio_to_raw"] <= most
     assert rows["forward", "one", "64"]["cycles_per_packet"] <= FORWARD_64_AT_MOST
-    assert "| forward | 64 |" in REPORT.with_suffix(".md").read_text()
+    check_the_other_parts(report)
+    text = REPORT.with_suffix(".md").read_text()
+    assert "| forward | 64 |" in text and "| esp_out 64 B, over the bare call |" in text
     assert REPORT.with_suffix(".svg").read_text().startswith("<svg")
