@@ -66,6 +66,8 @@ public:
     void from_self(Context&, Batch&) noexcept {}
     void from_worker(Context&, Batch&) noexcept {}
     void from_tunnel(Context&, Batch&) noexcept {}
+    void from_oversize(Context&, Batch&) noexcept {}
+    void from_fragments(Context&, Batch&) noexcept {}
 
 private:
     using Wire = WithClocks<graph::FromWire>::type;

@@ -10,7 +10,10 @@
 #include "dataplane/io/port.hpp"
 #include "dataplane/io/punt_thread.hpp"
 #include "dataplane/state/nat_table.hpp"
+#include "dataplane/state/reassembly.hpp"
 #include "dataplane/worker.hpp"
+
+#include <rte_cycles.h>
 
 #include <atomic>
 #include <stdexcept>
@@ -24,6 +27,10 @@ namespace {
 constexpr unsigned kOwnerRing = 4096;
 
 constexpr unsigned kOffers = 1024;
+
+// Of one packet's fragments those that come at all come together, and at 10 Gbit/s an ID is used again within a second
+// (RFC 4963).
+constexpr std::uint64_t kReassemblySeconds = 2;
 
 struct WorkerThread {
     std::unique_ptr<Engine> crypto;
@@ -58,6 +65,8 @@ struct Dataplane::Impl {
     DataplaneOptions options;
     Eal eal;
     BufferPool buffers;
+    BufferPool large_buffers;
+    std::unique_ptr<Reassembly> reassembly;
     std::unique_ptr<SnapshotSlot> snapshots;
     std::unique_ptr<Fib4> fib4;
     std::unique_ptr<Fib6> fib6;
@@ -77,6 +86,13 @@ Result<void> Dataplane::Impl::make_tables() {
         return std::unexpected(pool.error());
     }
     buffers = std::move(*pool);
+    pool = make_buffer_pool("large", options.large_buffers, kLargePacket);
+    if (!pool) {
+        return std::unexpected(pool.error());
+    }
+    large_buffers = std::move(*pool);
+    reassembly = std::make_unique<Reassembly>(
+        ReassemblyOptions{.datagrams = options.reassembled, .timeout_tsc = kReassemblySeconds * rte_get_tsc_hz()});
     snapshots = std::make_unique<SnapshotSlot>(options.workers, std::make_unique<const Snapshot>());
     auto v4 = Fib4::create("fib4", options.max_routes4);
     auto v6 = Fib6::create("fib6", options.max_routes6);
@@ -238,6 +254,9 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
                      .counters = impl.workers[w].counters.get(),
                      .crypto = impl.workers[w].crypto.get(),
                      .nat = impl.nat.get(),
+                     .reassembly = impl.reassembly.get(),
+                     .buffers = source_of(impl.buffers.get()),
+                     .large_buffers = source_of(impl.large_buffers.get()),
                      .nat_ageing_steps =
                          static_cast<std::uint32_t>(impl.nat->capacity() / (2000 * setups.size()) + 32),  // 2 s a round
                      .sleep_when_idle = impl.options.sleep_when_idle,

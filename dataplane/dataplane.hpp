@@ -32,6 +32,8 @@ struct DataplaneOptions {
     std::uint32_t icmp_errors_per_second = 1'000;   // made here, per worker
     std::uint32_t buffers = 32768;        // mbufs in the pool
     std::uint16_t max_mtu = 1500;         // of all ports and netdevs: the size of the buffers follows
+    std::uint16_t reassembled = 256;      // packets in fragments for us, at once
+    std::uint32_t large_buffers = 1023;   // for packets made whole or linear, 10 KiB each
     std::uint32_t nat_sessions = 1 << 17;
     std::uint32_t max_routes4 = 1 << 21;  // also bounds memory for /25 and longer; taken when used
     std::uint32_t max_routes6 = 1 << 15;
@@ -109,7 +111,7 @@ public:
     SteeringCounters steered(std::uint16_t port) const;
 
     // Workers first, the punt thread last. Any thread may read.
-    // Workers: rx + injected + generated + taken = tx + punted + handed + drops.
+    // Workers: the equation of WorkerCounters.
     // Punt thread: `rx` counts packets read from Linux, `injected` those taken from the workers, `punted` those
     // written to Linux, `tx` those handed to the workers; the same equation holds.
     std::vector<const WorkerCounters*> counters() const;

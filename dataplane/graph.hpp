@@ -2,12 +2,16 @@
 //
 //   wire ► parse ► route ┬ forward ─► pick member ► hop limit ┬ leg ────────────────────────────┬► L2 rewrite ► tx
 //                        │                                    ├ leg with a pool ► NAT out ──────┤
-//                        │                                    ├ tunnel ► clamp MSS ► ESP out ───┘  (by its owner, if it
-//                        has one) │                                    └ neighbour unknown ► glean ► Linux ├ to a pool
-//                        ─► NAT in ─► route ► forward ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ►
-//                        forward │        └ else ► UDP decap ┬ ESP ─► ESP in ► as above │                           └
-//                        else ► punt ► Linux ├ to a connected subnet, neighbour unknown ► glean └ no route, blackhole ►
-//                        drop
+//                        │                                    ├ tunnel ► clamp MSS ► ESP out ───┘ by its owner, if any
+//                        │                                    ├ too long, may be cut ► (NAT out) ► fragment ► as above
+//                        │                                    └ neighbour unknown ► glean ► Linux
+//                        ├ to a pool ─► NAT in ─► route ► forward
+//                        ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward
+//                        │        ├ else ► UDP decap ┬ ESP ─► ESP in ► as above
+//                        │        │                  └ else ► punt ► Linux
+//                        │        └ fragment ► reassemble ► as above
+//                        ├ to a connected subnet, neighbour unknown ► glean
+//                        └ no route, blackhole ► drop
 #pragma once
 
 #include "dataplane/config/snapshot.hpp"
@@ -15,6 +19,7 @@
 #include "dataplane/stages/clamp_mss.hpp"
 #include "dataplane/stages/esp_in.hpp"
 #include "dataplane/stages/esp_out.hpp"
+#include "dataplane/stages/fragment.hpp"
 #include "dataplane/stages/hand_over.hpp"
 #include "dataplane/stages/hop_limit.hpp"
 #include "dataplane/stages/inject.hpp"
@@ -24,6 +29,7 @@
 #include "dataplane/stages/parse.hpp"
 #include "dataplane/stages/pick_member.hpp"
 #include "dataplane/stages/punt.hpp"
+#include "dataplane/stages/reassemble.hpp"
 #include "dataplane/stages/route.hpp"
 #include "dataplane/stages/udp_decap.hpp"
 
@@ -52,6 +58,12 @@ struct EspOrOther {
         return meta(m).protocol == +IpProtocol::esp ? 0 : 1;
     }
 };
+struct EspOtherOrFragment {
+    static std::uint8_t path(const Context&, const rte_mbuf& m) noexcept {
+        const PacketMeta& pm = meta(m);
+        return (pm.flags & meta_flag::kFragment) != 0 ? 2 : pm.protocol == +IpProtocol::esp ? 0 : 1;
+    }
+};
 struct FromTapOrTun {
     static std::uint8_t path(const Context& ctx, const rte_mbuf& m) noexcept {
         return ctx.config->netdevs[meta(m).netdev].is_tunnel ? 1 : 0;
@@ -72,11 +84,16 @@ using FromPool = Pipeline<NatIn, Routed<Punt, NoSecondTime>>;
 using Opened = Pipeline<ParseInner, ClampMss, Routed<Punt, NoSecondTime>>;
 using FromTunnel = Pipeline<EspIn, Opened>;
 
-using ToUs = Split<EspOrOther, FromTunnel, Pipeline<UdpDecap, Split<EspOrOther, FromTunnel, Punt>>>;
+using InUdp = Pipeline<UdpDecap, Split<EspOrOther, FromTunnel, Punt>>;
+using ToUs = Split<EspOtherOrFragment, FromTunnel, InUdp, Pipeline<Reassemble, Split<EspOrOther, FromTunnel, InUdp>>>;
 
 using FromWire = Pipeline<Parse, Split<ForLinuxOrRouted, Punt, Routed<ToUs, FromPool>>>;
 using FromLinux = Pipeline<Split<FromTapOrTun, InjectFrame, Pipeline<InjectIntoTunnel, IntoTunnel>>>;
 using FromSelf = Routed<Punt, NoSecondTime>;
+
+// Translated as one packet, since only its first piece would have ports; encrypted in pieces, never cut afterwards.
+using Oversize = Split<ByEgress, Fragment, Pipeline<NatOut, Fragment>, Fragment, Glean>;
+using Pieces = Split<ByEgress, L2Rewrite, L2Rewrite, IntoTunnel, Glean>;
 
 }  // namespace graph
 
@@ -92,6 +109,10 @@ public:
     void from_worker(Context& ctx, Batch& batch) noexcept { worker_.process(ctx, batch); }
     // What EspIn has lent to other workers, opened and accepted.
     void from_tunnel(Context& ctx, Batch& batch) noexcept { opened_.process(ctx, batch); }
+    // What HopLimit put into ctx.oversize, at most kFragmentedAtOnce: leaves pieces in ctx.fragments.
+    void from_oversize(Context& ctx, Batch& batch) noexcept { oversize_.process(ctx, batch); }
+    // Those pieces.
+    void from_fragments(Context& ctx, Batch& batch) noexcept { pieces_.process(ctx, batch); }
 
 private:
     graph::FromWire wire_;
@@ -99,6 +120,8 @@ private:
     graph::FromSelf self_;
     graph::Sealed worker_;
     graph::Opened opened_;
+    graph::Oversize oversize_;
+    graph::Pieces pieces_;
 };
 
 }  // namespace twinspan

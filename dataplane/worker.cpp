@@ -2,6 +2,7 @@
 
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/state/nat_table.hpp"
+#include "dataplane/state/reassembly.hpp"
 
 #include <rte_cycles.h>
 #include <rte_mbuf.h>
@@ -49,6 +50,9 @@ WorkerCore::WorkerCore(WorkerSetup setup)
         lent_ = std::make_unique<LentBursts>(setup_.offers, static_cast<std::uint32_t>(setup_.owners.size()));
         context_.lent = lent_.get();
     }
+    context_.reassembly = setup_.reassembly;
+    context_.buffers = setup_.buffers;
+    context_.large_buffers = setup_.large_buffers;
 }
 
 void WorkerCore::join() noexcept { setup_.snapshots->join(setup_.index); }
@@ -68,6 +72,9 @@ void WorkerCore::keep_house() noexcept {
     icmp_rate_.refill(context_.icmp_tokens, context_.now_tsc);
     for (std::size_t kind = 0; kind < kPuntClasses; ++kind) {
         punt_rates_[kind].refill(context_.punt_tokens[kind], context_.now_tsc);
+    }
+    if (setup_.reassembly != nullptr) {
+        setup_.reassembly->expire(context_.now_tsc, *context_.counters);
     }
     if (setup_.nat != nullptr) {
         setup_.nat->age(setup_.index, context_.now_seconds, context_.config->pools, setup_.nat_ageing_steps);

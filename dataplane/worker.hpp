@@ -33,6 +33,9 @@ struct WorkerSetup {
     WorkerCounters* counters = nullptr;
     Engine* crypto = nullptr;
     NatTable* nat = nullptr;  // null: no NAT and nothing to age
+    Reassembly* reassembly = nullptr;  // shared by all workers; null: fragments for us are dropped
+    BufferSource buffers{};  // for the pieces of packets that are cut
+    BufferSource large_buffers{};  // for packets made whole or linear
     std::uint32_t nat_ageing_steps = 256;  // each millisecond
     bool sleep_when_idle = false;
     std::uint32_t icmp_errors_per_second = 1'000;  // RFC 1812 section 4.3.2.8: the rate of ICMP errors is limited
@@ -102,6 +105,8 @@ concept PacketGraph = requires(G& graph, Context& ctx, Batch& batch) {
     { graph.from_self(ctx, batch) } noexcept -> std::same_as<void>;  // ICMP errors
     { graph.from_worker(ctx, batch) } noexcept -> std::same_as<void>;  // from other workers' Context::handed
     { graph.from_tunnel(ctx, batch) } noexcept -> std::same_as<void>;  // decrypted, perhaps by another worker
+    { graph.from_oversize(ctx, batch) } noexcept -> std::same_as<void>;  // packets to be cut
+    { graph.from_fragments(ctx, batch) } noexcept -> std::same_as<void>;  // their pieces
 };
 
 template <PacketGraph G>
@@ -160,6 +165,7 @@ public:
     }
 
     Context& context() noexcept { return core_.context(); }
+    const G& graph() const noexcept { return graph_; }
 
 private:
     // One step on with what is lent: the oldest burst goes on its way, or one more is opened; false when all are in the
@@ -211,6 +217,33 @@ private:
             graph_.from_self(core_.context(), batch_);
         }
         core_.flush();
+        if (!core_.context().oversize.empty()) [[unlikely]] {
+            cut_oversize();
+        }
+    }
+
+    // A few packets at a time, so that their pieces fit the list; the lists are emptied after every walk.
+    [[gnu::noinline]] void cut_oversize() noexcept {
+        Context& ctx = core_.context();
+        const PacketList<kBurst> waiting = ctx.oversize;
+        ctx.oversize.clear();
+        for (std::uint16_t next = 0; next < waiting.size();) {
+            batch_.clear();
+            while (next < waiting.size() && batch_.size() < kFragmentedAtOnce) {
+                batch_.push(waiting[next++]);
+            }
+            graph_.from_oversize(ctx, batch_);
+            core_.flush();
+            for (std::uint16_t piece = 0; piece < ctx.fragments.size();) {
+                batch_.clear();
+                while (piece < ctx.fragments.size() && !batch_.full()) {
+                    batch_.push(ctx.fragments[piece++]);
+                }
+                graph_.from_fragments(ctx, batch_);
+                core_.flush();
+            }
+            ctx.fragments.clear();
+        }
     }
 
     WorkerCore core_;

@@ -152,10 +152,13 @@ constexpr Column kAccounting[] = {
     {"rx", "rx", Format::count},
     {"injected", "injected", Format::count},
     {"generated", "generated", Format::count},
+    {"fragmented", "fragmented", Format::count},
     {"taken", "taken", Format::count},
     {"tx", "tx", Format::count},
     {"punted", "punted", Format::count},
+    {"merged", "merged", Format::count},
     {"handed", "handed", Format::count},
+    {"held", "held", Format::integer},
     {"drops", "drops", Format::count},
     {"exact", "exact", Format::yes_no},
 };
@@ -296,8 +299,8 @@ std::string accounting(const json& data) {
     rows.push_back(total);
     const auto found = data.find("exact");
     const bool exact = found != data.end() && *found == json(true);
-    return render(kAccounting, rows) + "\nrx + injected + generated + taken " + (exact ? "=" : "differs from") +
-           " tx + punted + handed + drops\n";
+    return render(kAccounting, rows) + "\nrx + injected + generated + fragmented + taken " +
+           (exact ? "=" : "differs from") + " tx + punted + merged + handed + held + drops\n";
 }
 
 struct View {

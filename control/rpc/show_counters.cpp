@@ -14,26 +14,40 @@ using nlohmann::json;
 constexpr std::size_t kSessionsShown = 1000;
 
 struct Account {
-    std::uint64_t rx = 0, injected = 0, generated = 0, taken = 0;
-    std::uint64_t tx = 0, punted = 0, handed = 0, drops = 0;
+    std::uint64_t rx = 0, injected = 0, generated = 0, fragmented = 0, taken = 0;
+    std::uint64_t tx = 0, punted = 0, merged = 0, handed = 0, held = 0, drops = 0;
 
     void add(const WorkerCounters& w) {
         rx += w.rx.read();
         injected += w.injected.read();
         generated += w.generated.read();
+        fragmented += w.fragmented.read();
         taken += w.taken.read();
         tx += w.tx.read();
         punted += w.punted.read();
+        merged += w.merged.read();
         handed += w.handed.read();
+        held += w.held.read();
         for (const DropInfo& drop : kDropInfo) {
             drops += w[drop.id].read();
         }
     }
     json to_json() const {
-        return {{"rx", rx}, {"injected", injected}, {"generated", generated}, {"taken", taken},
-                {"tx", tx}, {"punted", punted},     {"handed", handed},       {"drops", drops}};
+        return {{"rx", rx},
+                {"injected", injected},
+                {"generated", generated},
+                {"fragmented", fragmented},
+                {"taken", taken},
+                {"tx", tx},
+                {"punted", punted},
+                {"merged", merged},
+                {"handed", handed},
+                {"held", static_cast<std::int64_t>(held)},
+                {"drops", drops}};
     }
-    bool exact() const { return rx + injected + generated + taken == tx + punted + handed + drops; }
+    bool exact() const {
+        return rx + injected + generated + fragmented + taken == tx + punted + merged + handed + held + drops;
+    }
 };
 
 std::string end_text(be32 address, be16 port) {

@@ -39,6 +39,12 @@ Result<BufferPool> make_buffer_pool(const std::string& name, std::uint32_t buffe
     return BufferPool{pool};
 }
 
+BufferSource source_of(rte_mempool* pool) noexcept {
+    return {.take = [](void* arg, rte_mbuf** out, std::uint16_t n) noexcept {
+        return rte_pktmbuf_alloc_bulk(static_cast<rte_mempool*>(arg), out, n) == 0;
+    }, .arg = pool, .room = static_cast<std::uint16_t>(rte_pktmbuf_data_room_size(pool) - RTE_PKTMBUF_HEADROOM)};
+}
+
 Result<PacketRing> make_packet_ring(const std::string& name, unsigned size) {
     return make_ring(name, size, RING_F_SP_ENQ | RING_F_SC_DEQ);
 }

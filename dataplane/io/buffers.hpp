@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/base/error.hpp"
+#include "dataplane/packet/buffer_source.hpp"
 
 #include <rte_mempool.h>
 #include <rte_ring.h>
@@ -24,6 +25,9 @@ using PacketRing = std::unique_ptr<rte_ring, FreeRing>;
 // Buffers with room for PacketMeta, and for a packet of `mtu` bytes with the headers before it and the ESP trailer
 // behind.
 Result<BufferPool> make_buffer_pool(const std::string& name, std::uint32_t buffers, std::uint16_t mtu = 1500);
+
+// Takes from a pool; the caller's thread is known to EAL.
+BufferSource source_of(rte_mempool* pool) noexcept;
 
 // One thread puts in, one takes out. `size` is a power of two; one place less can be used.
 Result<PacketRing> make_packet_ring(const std::string& name, unsigned size);

@@ -4,6 +4,7 @@
 
 #include "dataplane/base/counter.hpp"
 #include "dataplane/base/drop.hpp"
+#include "dataplane/packet/buffer_source.hpp"
 #include "dataplane/packet/meta.hpp"
 
 #include <rte_mbuf.h>
@@ -19,6 +20,8 @@ inline constexpr std::uint16_t kBurst = 64;
 inline constexpr std::uint16_t kMaxPorts = 32;     // Debian's RTE_MAX_ETHPORTS
 inline constexpr std::uint16_t kMaxLegs = 256;
 inline constexpr std::uint16_t kMaxTunnels = 16384;
+inline constexpr std::uint16_t kFragmentedAtOnce = 4;      // packets cut in one walk
+inline constexpr std::uint16_t kLargePacket = 10'240;      // bytes: the longest that is made whole or linear
 
 struct TrafficCounter {  // one writer
     Counter packets;
@@ -61,22 +64,28 @@ private:
 };
 
 // One per worker: written by that worker, read by control.
-// At rest: rx + injected + generated + taken = tx + punted + handed + the sum of drops.
+// At rest:
+// rx + injected + generated + fragmented + taken = tx + punted + merged + handed + held + the sum of drops.
 class alignas(RTE_CACHE_LINE_SIZE) WorkerCounters {
 public:
     Counter rx;         // frames taken from ports
     Counter injected;   // packets taken from the punt thread (Linux sent them)
     Counter generated;  // ICMP errors made here
+    Counter fragmented;  // pieces that packets were cut into, less one each
     Counter taken;      // packets of other workers, for tunnels that this one owns
     Counter tx;         // frames the ports took
     Counter punted;     // packets handed to the punt thread
+    Counter merged;     // fragments that became part of a whole packet, less one each
     Counter handed;     // packets handed to the workers that own their tunnels
+    // Fragments put into the reassembly table, less those taken out, modulo 2^64: one worker may take out what another
+    // put in. The sum over all workers is what the table holds.
+    Counter held;
     Counter loops;
     Counter busy_loops;  // loops that found work
     // Packets out of a tunnel with ECN fields that RFC 6040 section 4.2 wants told of.
     Counter ecn_dangerous;  // changed on the way, against the rules; (!!!) there
-    Counter ecn_unused;     // as no known sender makes them; (!) there
-    Counter helped;      // bursts of other workers that were opened here
+    Counter ecn_unused;  // as no known sender makes them; (!) there
+    Counter helped;  // bursts of other workers that were opened here
     std::array<TrafficCounter, kMaxLegs> leg_rx;
     std::array<TrafficCounter, kMaxLegs> leg_tx;
     std::unique_ptr<std::array<TrafficCounter, kMaxTunnels>> tunnel_rx =
@@ -127,35 +136,43 @@ private:
 
 // What Linux gets, by how much it hurts to lose it. Each class has its own rate, so that none can starve another.
 enum class PuntClass : std::uint8_t {
-    link,     // ARP, neighbour discovery, LLDP, ...
+    link,  // ARP, neighbour discovery, LLDP, ...
     routing,  // BFD, BGP
     ike,
-    other,    // what may be anything
+    other,  // what may be anything
 };
 inline constexpr std::size_t kPuntClasses = 4;
 
 struct Snapshot;
 class NatTable;
 class LentBursts;  // dataplane/state/lent_bursts.hpp
+class Reassembly;
 class Engine;  // crypto/ipsec_mb.hpp
 
 // Everything a stage may touch. The lists are emptied by the worker after every walk, and no
-// packet is in two of them, so none can hold more than the walk's packets.
+// packet is in two of them, so none can hold more than the walk's packets: kBurst that came in, as many that were made
+// linear of them, and as many that became whole by them.
 struct Context {
-    const Snapshot* config;      // this loop's configuration
-    std::uint64_t now_tsc;       // time of the loop's start
-    std::uint32_t now_seconds;   // coarse clock for session and rate state
+    const Snapshot* config;  // this loop's configuration
+    std::uint64_t now_tsc;  // time of the loop's start
+    std::uint32_t now_seconds;  // coarse clock for session and rate state
     std::uint16_t worker;
     WorkerCounters* counters;
     Engine* crypto;
     NatTable* nat;
     LentBursts* lent;  // null: this worker decrypts all that it receives
 
-    PacketList<2 * kBurst> dropped;                          // freed in bulk by the worker
-    PacketList<2 * kBurst> punted;                           // to the punt thread, meta.netdev says which TAP
-    PacketList<kBurst> generated;                            // ICMP errors to be routed, from the data's start
-    PacketList<kBurst> handed;                               // to the workers that own their tunnels
+    Reassembly* reassembly;  // null: fragments for us are dropped
+    BufferSource buffers;  // as those of the ports
+    BufferSource large_buffers;  // for packets made whole or linear: kLargePacket
+
+    PacketList<4 * kBurst> dropped;  // freed in bulk by the worker
+    PacketList<2 * kBurst> punted;  // to the punt thread, meta.netdev says which TAP
+    PacketList<kBurst> generated;  // ICMP errors to be routed, from the data's start
+    PacketList<kBurst> handed;  // to the workers that own their tunnels
     std::array<PacketList<2 * kBurst>, kMaxPorts> transmit;  // whole frames
+    PacketList<kBurst> oversize;  // to be cut, past their last hop check
+    PacketList<kFragmentedAtOnce * kBurst> fragments;  // pieces, ready for their egress
     std::uint64_t icmp_tokens = 0;  // ICMP errors that may still be made; refilled by the worker
     std::array<std::uint64_t, kPuntClasses> punt_tokens{};  // packets that may still be punted; refilled by the worker
 
@@ -163,6 +180,8 @@ struct Context {
         (*counters)[reason].add(1);
         dropped.push(m);
     }
+    // Its bytes go on in another buffer: nothing is lost, so nothing is counted.
+    void spend(rte_mbuf* m) noexcept { dropped.push(m); }
 };
 
 class Batch : public PacketList<kBurst> {

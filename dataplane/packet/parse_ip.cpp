@@ -61,7 +61,10 @@ Verdict parse_l4(rte_mbuf& m, PacketMeta& pm) noexcept {
         default:
             break;
     }
-    return whole ? Verdict::keep() : Verdict{Drop::malformed_frame};
+    if (whole) [[likely]] {
+        return Verdict::keep();
+    }
+    return (pm.flags & meta_flag::kFragment) != 0 ? Drop::fragment_tiny : Drop::malformed_frame;
 }
 
 void cut_padding(rte_mbuf& m, const PacketMeta& pm) noexcept {
@@ -85,6 +88,10 @@ Verdict parse_ipv4(rte_mbuf& m, PacketMeta& pm) noexcept {
         pm.flags |= meta_flag::kFragment;
         if ((ip.fragment.raw & kIpv4FragmentOffset.raw) != 0) {
             pm.flags |= meta_flag::kLaterFragment;
+        }
+        // RFC 1858 section 3.2, RFC 3128: it would write over the ports or the flags of the first one.
+        if (ip.protocol == +IpProtocol::tcp && (ip.fragment.host() & kIpv4FragmentOffset.host()) == 1) {
+            return Drop::fragment_tiny;
         }
     }
     cut_padding(m, pm);

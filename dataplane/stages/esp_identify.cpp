@@ -15,10 +15,6 @@ void prefetch(const Snapshot& config, Batch& batch) noexcept {
 }
 
 Verdict find(const Context& ctx, rte_mbuf& m, const InboundSaEntry*& found) noexcept {
-    const PacketMeta& pm = meta(m);
-    if ((pm.flags & meta_flag::kFragment) != 0) [[unlikely]] {
-        return Drop::fragment_unsupported;
-    }
     const std::uint32_t spi = esp_spi(esp_of(m));
     if (found != nullptr && found->spi == spi) {
         return Verdict::keep();  // as the packet before

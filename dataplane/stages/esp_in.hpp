@@ -1,6 +1,6 @@
 // Opens ESP packets that are for one of our tunnels (RFC 4303 section 3.4): SA by SPI, replay check, decryption,
-// replay window, inner packet. Needs: Parse, Route (local), UdpDecap for what came in UDP. Leaves: data at the inner IP
-// header, zone tunnel, meta.tunnel. Thread: worker.
+// replay window, inner packet. Needs: Parse, Route (local), UdpDecap for what came in UDP, no fragments. Leaves: data
+// at the inner IP header, zone tunnel, meta.tunnel. Thread: worker.
 #pragma once
 
 #include "dataplane/packet/batch.hpp"

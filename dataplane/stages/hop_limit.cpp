@@ -1,6 +1,7 @@
 #include "dataplane/stages/hop_limit.hpp"
 
 #include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/fragment_ipv4.hpp"
 #include "dataplane/packet/icmp_error.hpp"
 
 namespace twinspan {
@@ -32,6 +33,19 @@ bool take_one_hop(rte_mbuf& m, IpVersion version) noexcept {
     return true;
 }
 
+[[gnu::noinline]] void end_oversize(Context& ctx, rte_mbuf& m, std::uint16_t mtu) noexcept {
+    const PacketMeta& pm = meta(m);
+    if (!may_fragment(m, pm)) {
+        end_with_icmp(ctx, m, Drop::too_big, IcmpError::too_big, mtu);
+    } else if (pm.zone != Zone::self && !take_one_hop(m, pm.ip)) {
+        end_with_icmp(ctx, m, Drop::hop_limit_expired, IcmpError::hop_limit_expired);
+    } else if (ctx.oversize.full()) {
+        ctx.drop(&m, Drop::too_big);
+    } else {
+        ctx.oversize.push(&m);
+    }
+}
+
 }  // namespace
 
 void HopLimit::process(Context& ctx, Batch& batch) noexcept {
@@ -40,7 +54,7 @@ void HopLimit::process(Context& ctx, Batch& batch) noexcept {
         const PacketMeta& pm = meta(*m);
         const std::uint16_t mtu = ctx.config->egresses[pm.egress].mtu;
         if (pm.l3_length > mtu) [[unlikely]] {
-            end_with_icmp(ctx, *m, Drop::too_big, IcmpError::too_big, mtu);
+            end_oversize(ctx, *m, mtu);
         } else if (pm.zone != Zone::self && !take_one_hop(*m, pm.ip)) [[unlikely]] {
             end_with_icmp(ctx, *m, Drop::hop_limit_expired, IcmpError::hop_limit_expired);
         } else {

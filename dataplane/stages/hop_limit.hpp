@@ -1,5 +1,6 @@
 // Takes one hop off TTL or hop limit, and tells the sender of a packet that is spent, or longer than its
-// way out allows (RFC 1812 sections 5.3.1 and 4.3.3.1, RFC 1191). Needs: PickMember. Thread: worker.
+// way out allows (RFC 1812 sections 5.3.1 and 4.3.3.1, RFC 1191). What is too long and may be cut goes to
+// Context::oversize. Needs: PickMember. Thread: worker.
 #pragma once
 
 #include "dataplane/packet/batch.hpp"

@@ -1,6 +1,7 @@
 #include "dataplane/stages/parse.hpp"
 
 #include "dataplane/config/snapshot.hpp"
+#include "dataplane/packet/make_linear.hpp"
 #include "dataplane/packet/parse_ip.hpp"
 #include "dataplane/stages/plain_frame.hpp"
 
@@ -119,9 +120,14 @@ bool plain_inner(rte_mbuf& m, PacketMeta& pm) noexcept {
 }  // namespace
 
 void Parse::process(Context& ctx, Batch& batch) noexcept {
+    unsigned segments = 0;
     for (rte_mbuf* m : batch) {
         rte_prefetch0(&meta(*m));
         rte_prefetch0(rte_pktmbuf_mtod(m, const void*));
+        segments |= m->nb_segs;
+    }
+    if (segments != 1) [[unlikely]] {
+        make_linear(ctx, batch);
     }
     CountedRun leg_rx{ctx.counters->leg_rx};
     PlainFrames plain{*ctx.config};

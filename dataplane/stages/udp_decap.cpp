@@ -7,14 +7,12 @@ namespace {
 
 constexpr unsigned kMostL4Offset = 0xff;  // what PacketMeta holds
 
-// Bytes behind the UDP header, or none where the length it gives is not in the packet. A first fragment has those that
-// came with it.
+// Bytes behind the UDP header, or none where the length it gives is not in the packet.
 bool payload_of(rte_mbuf& m, const PacketMeta& pm, unsigned& bytes) noexcept {
     const unsigned there = pm.l3_length - pm.l4_offset;  // Parse: a UDP header at least
     const unsigned told = header_at<UdpHeader>(m, pm.l4_offset).length.host();
-    const bool fragment = (pm.flags & meta_flag::kFragment) != 0;
-    bytes = (fragment ? there : told) - static_cast<unsigned>(sizeof(UdpHeader));
-    return told >= sizeof(UdpHeader) && (fragment || told <= there);
+    bytes = told - static_cast<unsigned>(sizeof(UdpHeader));
+    return told >= sizeof(UdpHeader) && told <= there;
 }
 
 Verdict decap(const Snapshot& config, rte_mbuf& m) noexcept {
@@ -32,9 +30,6 @@ Verdict decap(const Snapshot& config, rte_mbuf& m) noexcept {
     }
     if (bytes >= sizeof(kNonEspMarker) && header_at<be32>(m, at) == kNonEspMarker) {
         return Verdict::keep();  // IKE
-    }
-    if ((pm.flags & meta_flag::kFragment) != 0) [[unlikely]] {
-        return Drop::fragment_unsupported;
     }
     if (bytes < sizeof(EspHeader)) [[unlikely]] {
         return Drop::esp_bad_length;

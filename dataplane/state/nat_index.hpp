@@ -4,8 +4,8 @@
 #pragma once
 
 #include "dataplane/state/nat_key.hpp"
-#include "dataplane/state/nat_lock.hpp"
 #include "dataplane/state/nat_memory.hpp"
+#include "dataplane/state/spin_lock.hpp"
 
 #include <emmintrin.h>
 
@@ -84,7 +84,7 @@ private:
     struct alignas(64) Bucket {
         std::array<std::atomic<std::uint64_t>, 2> tags;  // four of 16 bits each; 0: empty
         std::array<std::atomic<std::uint32_t>, kEntries> sessions;
-        NatLock lock;  // home buckets only; guards writes to the chain
+        SpinLock lock;  // home buckets only; guards writes to the chain
         std::atomic<std::uint32_t> next;
         std::uint32_t retired_link;
         std::uint32_t spare;
@@ -112,7 +112,7 @@ private:
     std::uint32_t homes_;
     std::uint32_t end_;
     NatArray<Bucket> buckets_;  // 0, homes, overflow
-    NatLock overflow_lock_;
+    SpinLock overflow_lock_;
     std::uint32_t free_overflow_ = 0;  // under overflow_lock_: a chain of released ones
     std::uint32_t fresh_overflow_;  // under overflow_lock_: never used from here on
     std::atomic<std::uint32_t> overflow_in_use_{0};

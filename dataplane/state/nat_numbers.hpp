@@ -2,8 +2,8 @@
 // The lists run through the free records themselves and cost no memory.
 #pragma once
 
-#include "dataplane/state/nat_lock.hpp"
 #include "dataplane/state/nat_session.hpp"
+#include "dataplane/state/spin_lock.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -83,7 +83,7 @@ private:
 
     NatSession* sessions_;
     std::uint32_t capacity_;
-    NatLock lock_;
+    SpinLock lock_;
     std::uint32_t chunks_ = 0;                   // under lock_
     std::atomic<std::uint32_t> high_water_{0};   // written under lock_
 };

@@ -7,16 +7,17 @@ from labkit import topology as topo
 from .daemon import show
 
 ATTEMPTS = 50
+FIGURES = ("rx", "injected", "generated", "fragmented", "tx", "punted", "merged", "held", "drops", "exact")
 
 
 def balanced(report) -> None:
     exact = True
     for daemon in topo.DAEMONS:
         books = _at_rest(daemon.name)
-        left = books["rx"] + books["injected"] + books["generated"]
-        right = books["tx"] + books["punted"] + books["drops"]
+        left = books["rx"] + books["injected"] + books["generated"] + books["fragmented"]
+        right = books["tx"] + books["punted"] + books["merged"] + books["held"] + books["drops"]
         exact &= books["exact"] and left == right
-        report.figure(f"accounting.{daemon.name}", {key: books[key] for key in ("rx", "injected", "generated", "tx", "punted", "drops", "exact")})
+        report.figure(f"accounting.{daemon.name}", {key: books[key] for key in FIGURES})
         report.expect(f"accounting.{daemon.name}.difference", f"{daemon.name}: {left:,} in less {right:,} out", left - right, "0", left == right)
     report.expect("accounting.exact", "every packet in exactly one counter", exact, "True", exact)
 

@@ -1,6 +1,7 @@
 #include "dataplane/worker.hpp"
 
 #include "dataplane/config/snapshot.hpp"
+#include "dataplane/state/reassembly.hpp"
 #include "tests/eal/eal_environment.hpp"
 
 #include <gtest/gtest.h>
@@ -23,7 +24,8 @@ enum Wish : std::uint8_t {
     to_linux_urgently,
     to_nowhere,
     an_error,
-    an_error_about_an_error
+    an_error_about_an_error,
+    too_long_for_its_way
 };
 
 class ToyGraph {
@@ -42,6 +44,27 @@ public:
     }
     void from_worker(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
     void from_tunnel(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
+
+    // Three pieces of each.
+    void from_oversize(Context& ctx, Batch& batch) noexcept {
+        most_at_once = std::max(most_at_once, batch.size());
+        for (rte_mbuf* m : batch) {
+            std::array<rte_mbuf*, 2> more;
+            if (!ctx.buffers(more.data(), more.size())) {
+                ctx.drop(m, Drop::no_mbuf);
+                continue;
+            }
+            ctx.counters->fragmented.add(more.size());
+            ctx.fragments.push(m);
+            std::ranges::for_each(more, [&ctx](rte_mbuf* piece) { ctx.fragments.push(piece); });
+        }
+        batch.clear();
+    }
+    void from_fragments(Context& ctx, Batch& batch) noexcept {
+        std::ranges::for_each(batch, [&ctx](rte_mbuf* piece) { ctx.transmit[0].push(piece); });
+        batch.clear();
+    }
+    std::uint16_t most_at_once = 0;
 
 private:
     // As end_with_icmp does: the packet is dropped, and an error made of it.
@@ -64,6 +87,9 @@ private:
                     meta(*m).flags =
                         *rte_pktmbuf_mtod(m, std::uint8_t*) == to_linux_urgently ? meta_flag::kUrgent : std::uint8_t{0};
                     ctx.punted.push(m);
+                    break;
+                case too_long_for_its_way:
+                    ctx.oversize.push(m);
                     break;
                 case to_nowhere:
                     ctx.drop(m, Drop::no_route);
@@ -117,7 +143,8 @@ protected:
                 .punt = punt_.get(),
                 .inject = inject_.get(),
                 .snapshots = &slot_,
-                .counters = &counters_};
+                .counters = &counters_,
+                .buffers = source_of(testing_eal::buffers())};
     }
     void receive(unsigned n, Wish wish) {
         for (unsigned i = 0; i < n; ++i) {
@@ -132,8 +159,10 @@ protected:
         return sum;
     }
     void expect_exact() const {
-        EXPECT_EQ(counters_.rx.read() + counters_.injected.read() + counters_.generated.read(),
-                  counters_.tx.read() + counters_.punted.read() + drops());
+        EXPECT_EQ(counters_.rx.read() + counters_.injected.read() + counters_.generated.read() +
+                      counters_.fragmented.read() + counters_.taken.read(),
+                  counters_.tx.read() + counters_.punted.read() + counters_.merged.read() + counters_.handed.read() +
+                      counters_.held.read() + drops());
     }
     void run_until_idle(Worker<ToyGraph>& worker) {
         worker.join();
@@ -237,6 +266,44 @@ TEST_F(WorkerTest, AnErrorAboutAnErrorEnds) {
     EXPECT_EQ(counters_.generated.read(), 6u);
     EXPECT_EQ(counters_.tx.read(), 0u);
     expect_exact();
+}
+
+TEST_F(WorkerTest, WhatIsCutIsSentAFewPacketsAtATime) {
+    Worker<ToyGraph> worker{setup()};
+    receive(2 * kBurst + 3, too_long_for_its_way);
+    receive(5, to_port_0);
+    run_until_idle(worker);
+    EXPECT_EQ(counters_.tx.read(), 3u * (2 * kBurst + 3) + 5);
+    EXPECT_EQ(counters_.fragmented.read(), 2u * (2 * kBurst + 3));
+    EXPECT_EQ(worker.graph().most_at_once, kFragmentedAtOnce);
+    EXPECT_EQ(drops(), 0u);
+    expect_exact();
+}
+
+TEST_F(WorkerTest, FragmentsThatWaitTimeOut) {
+    Reassembly table{{.datagrams = 4, .timeout_tsc = 1}};
+    WorkerSetup s = setup();
+    s.reassembly = &table;
+    Worker<ToyGraph> worker{s};
+    const std::array<std::uint8_t, 8> bytes{};
+    counters_.rx.add(1);
+    table.add({.key = {.id = 1}, .headers = bytes, .payload = bytes, .more = true}, rte_rdtsc(), counters_, s.buffers);
+    EXPECT_EQ(counters_.held.read(), 1u);
+    run_until_idle(worker);
+    EXPECT_EQ(counters_.held.read(), 0u);
+    EXPECT_EQ(counters_[Drop::fragment_timeout].read(), 1u);
+    expect_exact();
+}
+
+TEST_F(WorkerTest, ASourceGivesAllOrNothing) {
+    const BufferSource source = source_of(testing_eal::buffers());
+    EXPECT_GE(source.room, 1500 + 256);
+    std::vector<rte_mbuf*> taken(testing_eal::kBuffers + 1);
+    EXPECT_FALSE(source(taken.data(), static_cast<std::uint16_t>(taken.size())));
+    EXPECT_EQ(buffers_free(), testing_eal::kBuffers);
+    ASSERT_TRUE(source(taken.data(), 100));
+    EXPECT_EQ(rte_pktmbuf_tailroom(taken[99]), source.room);
+    rte_pktmbuf_free_bulk(taken.data(), 100);
 }
 
 TEST_F(WorkerTest, SleepsWhenIdleWithoutHoldingControlUp) {

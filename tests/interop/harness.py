@@ -276,7 +276,7 @@ class Site:
         assert self.quiet() == {}
 
     def expect_exact_accounting(self) -> None:
-        """Received + injected + generated = transmitted + punted + dropped, in each thread, once at rest."""
+        """Received + injected + generated + fragmented = transmitted + punted + merged + held + dropped, in each thread, once at rest."""
         def exact() -> bool:
             accounting = self.daemon.show("accounting")
             return accounting["exact"] and all(thread["exact"] for thread in accounting["threads"])

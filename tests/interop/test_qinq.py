@@ -71,11 +71,6 @@ def test_fragments_that_need_ports_are_dropped_by_name(site):
             arriving(site, "lan", part)
     with site.dropped(fragment_unsupported=1):
         arriving(site, "microsoft", IP(src="13.107.6.130", dst="198.51.100.1", frag=20, proto=17) / payload())
-    with site.dropped(fragment_unsupported=1):
-        sealed = Peer("azure-0").seal(IP(src="10.20.1.7", dst=LAN_HOST) / UDP() / payload())
-        sealed.flags = "MF"
-        del sealed.chksum
-        arriving(site, "microsoft", sealed)
 
 
 def test_fragments_are_forwarded_and_sealed(site):

@@ -42,6 +42,21 @@ Egress leg_egress(EgressKind kind, Zone zone, std::uint16_t port, std::uint16_t 
     return e;
 }
 
+constexpr std::uint16_t kBufferRoom = 2048, kLargeRoom = kLargePacket + 256;
+
+template <std::uint16_t room>
+bool take_from(void* arg, rte_mbuf** out, std::uint16_t n) noexcept {
+    auto& world = *static_cast<SmallWorld*>(arg);
+    if (n > world.buffers_left) {
+        return false;
+    }
+    world.buffers_left -= n;
+    for (std::uint16_t i = 0; i < n; ++i) {
+        out[i] = &world.made.emplace_back(std::span<const std::uint8_t>{}, room).mbuf;
+    }
+    return true;
+}
+
 }  // namespace
 
 void NaiveFib::insert4(const std::string& prefix, unsigned length, RouteResult result) {
@@ -83,6 +98,7 @@ void NaiveFib::find6(const void* self, const Ipv6Address* dst, std::uint64_t* ou
 }
 
 SmallWorld::SmallWorld() : engine(value_or_throw(Engine::create())), context(new Context{}), ctx(*context) {
+    make_buffers();
     make_legs();
     make_paths();
     make_tunnels();
@@ -93,6 +109,11 @@ SmallWorld::SmallWorld() : engine(value_or_throw(Engine::create())), context(new
     ctx.icmp_tokens = 1000;
     ctx.punt_tokens.fill(1000);
     ctx.now_seconds = 1000;
+}
+
+void SmallWorld::make_buffers() {
+    ctx.buffers = {.take = take_from<kBufferRoom>, .arg = this, .room = kBufferRoom};
+    ctx.large_buffers = {.take = take_from<kLargeRoom>, .arg = this, .room = kLargeRoom};
 }
 
 void SmallWorld::make_legs() {
@@ -259,6 +280,12 @@ TestPacket& SmallWorld::from_msee(std::span<const std::uint8_t> ip_packet, std::
     const MacAddress& ours = port == kPriPort ? kOurPriMac : kOurSecMac;
     const MacAddress& theirs = port == kPriPort ? kMsee1Mac : kMsee2Mac;
     return packet(ethernet_frame(ours, theirs, {&tag, 1}, ip_packet), port);
+}
+
+bool SmallWorld::accounts_are_right() const {
+    const WorkerCounters& c = counters;
+    return c.rx.read() + c.injected.read() + c.generated.read() + c.fragmented.read() + c.taken.read() ==
+           c.tx.read() + c.punted.read() + c.merged.read() + c.handed.read() + c.held.read() + all_drops();
 }
 
 std::uint64_t SmallWorld::all_drops() const {

@@ -6,6 +6,7 @@
 #include "crypto/sa.hpp"
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/batch.hpp"
+#include "tests/support/exact_packet.hpp"
 #include "tests/support/packet_builder.hpp"
 #include "tests/support/test_packet.hpp"
 
@@ -101,6 +102,12 @@ public:
     // From now on the tunnel has these ends, of either IP version.
     void between(std::size_t tunnel, const std::string& local, const std::string& remote);
     std::uint64_t all_drops() const;
+    // The equation of WorkerCounters, for packets that have come to their ends.
+    bool accounts_are_right() const;
+
+    // What stages took from ctx.buffers and ctx.large_buffers, in order. Take no more than `buffers_left`.
+    std::deque<ExactPacket> made;
+    std::size_t buffers_left = 1u << 20;
 
     NaiveFib fib;
     Snapshot config;
@@ -115,6 +122,7 @@ public:
     Batch batch;
 
 private:
+    void make_buffers();
     void make_legs();
     void make_paths();
     void make_tunnels();

@@ -26,6 +26,8 @@ protected:
         ctx.punted.clear();
         ctx.generated.clear();
         ctx.handed.clear();
+        ctx.oversize.clear();
+        ctx.fragments.clear();
         for (auto& list : ctx.transmit) {
             list.clear();
         }

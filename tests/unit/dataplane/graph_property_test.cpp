@@ -1,4 +1,5 @@
 #include "tests/support/exact_packet.hpp"
+#include "tests/support/fragments.hpp"
 #include "tests/support/graph_world.hpp"
 
 #include <gtest/gtest.h>
@@ -86,11 +87,31 @@ struct GraphProperty : testing::Test, test::GraphWorld {
             }
         }
     }
+    // A frame of ESP, or UDP, or anything, for us and in pieces; some are lost, some come twice.
+    std::vector<Bytes> frames_in_pieces() {
+        static const std::uint8_t kProtocols[] = {50, 17, 1, 6};
+        const std::size_t size = 8 * (below(6) == 0 ? 1 : 1 + below(150));
+        const Bytes whole =
+            below(2) == 0 ? from_peer(valid_inner())
+                          : test::ip_packet(
+                                {.src = "20.51.0.4", .dst = "203.0.113.1", .id = static_cast<std::uint16_t>(below(64))},
+                                kProtocols[below(4)], test::filler(8 + below(1500)));
+        std::vector<Bytes> out;
+        for (const Bytes& part : test::fragments4(whole, size)) {
+            for (unsigned times = below(8) == 0 ? below(3) : 1; times > 0; --times) {
+                out.push_back(test::ethernet_frame(kOurPriMac, kMsee1Mac, kTag, part));
+            }
+        }
+        std::ranges::shuffle(out, random);
+        out.resize(std::min<std::size_t>(out.size(), kBurst));
+        return out;
+    }
     std::mt19937_64 random{20240607};
 };
 
 TEST_F(GraphProperty, EveryPacketEndsOnce) {
     constexpr unsigned kPackets = 100'000;
+    config.egresses[kToLanHost].mtu = 700;
     unsigned walked = 0;
     while (walked < kPackets) {
         ctx.icmp_tokens = below(3) == 0 ? below(8) : 1000;
@@ -98,10 +119,21 @@ TEST_F(GraphProperty, EveryPacketEndsOnce) {
         const bool wire = below(3) != 0;
         std::vector<std::unique_ptr<ExactPacket>> packets;
         std::vector<rte_mbuf*> mbufs;
-        for (unsigned n = 1 + below(kBurst); n > 0; --n) {
+        std::vector<Bytes> pieces = wire && below(3) == 0 ? frames_in_pieces() : std::vector<Bytes>{};
+        buffers_left = below(8) == 0 ? below(8) : 1000;
+        ctx.now_tsc += below(kReassemblyTimeout / 64);
+        for (std::size_t n = std::max<std::size_t>(pieces.size(), 1 + below(kBurst)); n > 0; --n) {
             std::uint16_t port = 0;
             Bytes bytes = wire || below(2) == 0 ? valid_frame(port) : valid_inner();
-            mutate(bytes);
+            const bool piece = !pieces.empty();
+            if (piece) {
+                bytes = std::move(pieces.back());
+                pieces.pop_back();
+                port = kPriPort;
+            }
+            if (!piece || below(8) == 0) {
+                mutate(bytes);
+            }
             packets.push_back(std::make_unique<ExactPacket>(bytes, below(8) == 0 ? 0 : 64));
             rte_mbuf& m = packets.back()->mbuf;
             m.port = static_cast<std::uint16_t>(below(8) == 0 ? below(4) : port);
@@ -116,17 +148,22 @@ TEST_F(GraphProperty, EveryPacketEndsOnce) {
         walked += static_cast<unsigned>(mbufs.size());
         ASSERT_TRUE(ctx.generated.empty());
         ASSERT_TRUE(ended_once(mbufs)) << "after " << walked;
+        reassembly.expire(ctx.now_tsc, counters);
         ASSERT_TRUE(accounts_are_right()) << "after " << walked;
     }
     // The walk went everywhere.
-    EXPECT_GT(counters.tx.read(), kPackets / 10);
+    EXPECT_GT(counters.tx.read(), kPackets / 12);
     EXPECT_GT(counters.punted.read(), kPackets / 100);
     EXPECT_GT(counters.generated.read(), kPackets / 100);
+    EXPECT_GT(counters.fragmented.read(), kPackets / 1000);
+    EXPECT_GT(counters.merged.read(), kPackets / 2000);
     for (const Drop reason :
-         {Drop::malformed_frame, Drop::unknown_vlan, Drop::not_for_us, Drop::unknown_ethertype, Drop::bad_ip_header,
-          Drop::no_route, Drop::hop_limit_expired, Drop::policy_denied, Drop::encrypt_required, Drop::unsolicited,
-          Drop::tunnel_down, Drop::no_headroom, Drop::esp_auth_failed, Drop::punt_rate_limited, Drop::inject_bad_packet,
-          Drop::too_big, Drop::nat_no_session}) {
+         {Drop::malformed_frame,    Drop::unknown_vlan,      Drop::not_for_us,        Drop::unknown_ethertype,
+          Drop::bad_ip_header,      Drop::no_route,          Drop::hop_limit_expired, Drop::policy_denied,
+          Drop::encrypt_required,   Drop::unsolicited,       Drop::tunnel_down,       Drop::no_headroom,
+          Drop::esp_auth_failed,    Drop::punt_rate_limited, Drop::inject_bad_packet, Drop::too_big,
+          Drop::nat_no_session,     Drop::no_mbuf,           Drop::fragment_tiny,     Drop::fragment_overlap,
+          Drop::fragment_duplicate, Drop::fragment_too_many, Drop::fragment_timeout,  Drop::fragment_table_full}) {
         EXPECT_GT(drops(reason), 0u) << name_of(reason);
     }
 }

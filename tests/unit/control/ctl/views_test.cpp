@@ -55,8 +55,9 @@ const std::map<std::string, const char*> kReplies = {
     {"metrics",
      R"([{"name":"twinspan_mirror_overruns_total","kind":"counter","value":3,"help":"The kernel dropped events"}])"},
     {"accounting",
-     R"({"rx":1000,"injected":10,"generated":1,"taken":3,"tx":900,"punted":11,"handed":3,"drops":100,"exact":true,"threads":[{"name":"worker 0",
-        "rx":1000,"injected":10,"generated":1,"taken":3,"tx":900,"punted":11,"handed":3,"drops":100,"exact":true}]})"},
+     R"({"rx":1000,"injected":10,"generated":1,"fragmented":5,"taken":3,"tx":901,"punted":11,"merged":2,"handed":3,"held":2,"drops":100,"exact":true,
+        "threads":[{"name":"worker 0",
+        "rx":1000,"injected":10,"generated":1,"fragmented":5,"taken":3,"tx":901,"punted":11,"merged":4,"handed":3,"held":-1,"drops":101,"exact":true}]})"},
 };
 
 TEST(Views, FitTheTerminalWithoutCutting) {
@@ -110,10 +111,10 @@ TEST(Views, ShowWhatTheReplySays) {
          "reason       count  meaning\n"
          "unsolicited  1,234  Microsoft or public peering tried to reach the inside without a session\n"},
         {"accounting",
-         "thread          rx  injected  generated  taken   tx  punted  handed  drops  exact\n"
-         "worker 0     1,000        10          1      3  900      11       3    100  yes\n"
-         "all workers  1,000        10          1      3  900      11       3    100  yes\n"
-         "\nrx + injected + generated + taken = tx + punted + handed + drops\n"},
+         "thread          rx  injected  generated  fragmented  taken   tx  punted  merged  handed  held  drops  exact\n"
+         "worker 0     1,000        10          1           5      3  901      11       4       3    -1    101  yes\n"
+         "all workers  1,000        10          1           5      3  901      11       2       3     2    100  yes\n"
+         "\nrx + injected + generated + fragmented + taken = tx + punted + merged + handed + held + drops\n"},
     };
     for (const Golden& row : rows) {
         EXPECT_EQ(view(row.kind, json::parse(kReplies.at(row.kind))), row.shown) << row.kind;

@@ -239,14 +239,6 @@ TEST_F(EspInTest, OuterIpv6IsNoPeer) {
         parsed(test::ip_packet({.src = "fd10:20::1", .dst = "fd10:10::1"}, 50, sealed(*peer0, 1, sized(60))));
     expect_drop(p, Drop::esp_wrong_peer);
 }
-TEST_F(EspInTest, Fragments) {
-    for (const unsigned field : {0x2000u, 0x2005u, 0x0005u}) {
-        run(stage, {&outer(sealed(*peer0, 1, sized(60)), 0, {.fragment = static_cast<std::uint16_t>(field)})});
-        EXPECT_TRUE(batch.empty());
-    }
-    EXPECT_EQ(drops(Drop::fragment_unsupported), 3u);
-    EXPECT_EQ(all_drops(), 3u);
-}
 TEST_F(EspInTest, EveryLength) {
     const Bytes whole = sealed(*peer0, 1, sized(22));
     for (std::size_t length = kEspHeaderLen; length < whole.size(); ++length) {

@@ -18,10 +18,11 @@ struct HopLimitTest : test::StageTest {
         p.meta().egress = egress;
         return p;
     }
-    static Bytes v4(unsigned ttl, unsigned id = 7, std::size_t payload = 4) {
+    static Bytes v4(unsigned ttl, unsigned id = 7, std::size_t payload = 4, std::uint16_t fragment = 0x4000) {
         return test::udp_packet({.payload = test::filler(payload),
                                  .ttl = static_cast<std::uint8_t>(ttl),
-                                 .id = static_cast<std::uint16_t>(id)});
+                                 .id = static_cast<std::uint16_t>(id),
+                                 .fragment = fragment});
     }
     static Bytes v6(unsigned hops) {
         return test::udp_packet({.src = "fd10:10::10", .dst = "fd10:20::1", .ttl = static_cast<std::uint8_t>(hops)});
@@ -124,6 +125,48 @@ TEST_F(HopLimitTest, TooBigComesBeforeExpired) {
     run(stage, {&p});
     EXPECT_EQ(drops(Drop::too_big), 1u);
     EXPECT_EQ(all_drops(), 1u);
+}
+
+TEST_F(HopLimitTest, Ipv6IsToldTheMtuToo) {
+    config.egresses[kToLanHost].mtu = 1338;
+    config.legs[kLan].address6 = test::ip6("fd10:10::1");
+    const Bytes in =
+        test::udp_packet({.src = "fd10:10::10", .dst = "fd10:20::1", .payload = test::filler(1338 - 47), .ttl = 9});
+    TestPacket& p = ready(in);
+    run(stage, {&p});
+    EXPECT_EQ(all(ctx.generated), Packets{&p.mbuf});
+    EXPECT_EQ(drops(Drop::too_big), 1u);
+    const Bytes error = p.bytes();
+    EXPECT_EQ(error[40], 2) << "RFC 4443 section 3.2";
+    EXPECT_EQ(error[44] << 24 | error[45] << 16 | error[46] << 8 | error[47], 1338);
+}
+
+TEST_F(HopLimitTest, WhatMayBeCutIsPutAsideWithAHopLess) {
+    config.egresses[kToLanHost].mtu = 1400;
+    TestPacket& fits = ready(v4(64, 7, 1400 - 28, 0));
+    TestPacket& cut = ready(v4(64, 7, 1401 - 28, 0));
+    TestPacket& middle = ready(v4(64, 7, 1401 - 28, 0x2010));
+    TestPacket& spent = ready(v4(1, 7, 1401 - 28, 0));
+    TestPacket& own = ready(v4(1, 7, 1401 - 28, 0), Zone::self);
+    run(stage, {&cut, &fits, &middle, &spent, &own});
+    EXPECT_EQ(all(batch), Packets{&fits.mbuf});
+    EXPECT_EQ(all(ctx.oversize), (Packets{&cut.mbuf, &middle.mbuf, &own.mbuf}));
+    EXPECT_EQ(cut.bytes(), v4(63, 7, 1401 - 28, 0));
+    EXPECT_EQ(own.bytes(), v4(1, 7, 1401 - 28, 0));
+    EXPECT_EQ(all(ctx.generated), Packets{&spent.mbuf});
+    EXPECT_EQ(drops(Drop::hop_limit_expired), 1u);
+    EXPECT_EQ(all_drops(), 1u);
+}
+
+TEST_F(HopLimitTest, AListThatIsFullDropsByName) {
+    config.egresses[kToLanHost].mtu = 1400;
+    TestPacket& other = ready(v4(64));
+    while (!ctx.oversize.full()) {
+        ctx.oversize.push(&other.mbuf);
+    }
+    TestPacket& p = ready(v4(64, 7, 1401 - 28, 0));
+    run(stage, {&p});
+    expect_dropped(p, Drop::too_big);
 }
 
 TEST_F(HopLimitTest, WithoutTokensThePacketIsDropped) {

@@ -134,24 +134,6 @@ TEST_F(UdpDecapTest, TheLocalPortOfAnSa) {
     clear_lists();
     expect_esp(arrival(spec(esp(64))), 28, 64);
 }
-TEST_F(UdpDecapTest, AFirstFragmentOfEspIsNamedAndOneOfIkeGoesOn) {
-    test::PacketSpec s = spec(esp(64));
-    s.fragment = 0x2000;
-    Bytes packet = test::udp_packet(s);
-    packet[25] = 0xff;  // the length of the whole
-    expect_drop(parsed(packet), Drop::fragment_unsupported);
-    clear_lists();
-    std::fill_n(packet.begin() + 28, 4, std::uint8_t{0});
-    TestPacket& ike = parsed(packet);
-    run(stage, {&ike});
-    EXPECT_EQ(all(batch), Packets{&ike.mbuf});
-    EXPECT_EQ(ike.meta().protocol, 17);
-}
-TEST_F(UdpDecapTest, ALaterFragmentHasNoPort) {
-    test::PacketSpec s = spec(esp(64));
-    s.fragment = 0x0005;
-    expect_untouched(arrival(s));
-}
 TEST_F(UdpDecapTest, OverIpv6) {
     test::PacketSpec s = spec(esp(64));
     s.src = "fd10:20::1";

@@ -6,7 +6,7 @@
 
 namespace twinspan {
 
-class NatLock {
+class SpinLock {
 public:
     void lock() noexcept {
         while (word_.exchange(1, std::memory_order_acquire) != 0) {
