@@ -3,6 +3,7 @@
 
 #include "bench/site.hpp"
 #include "bench/traffic.hpp"
+#include "dataplane/graph.hpp"
 #include "dataplane/worker.hpp"
 
 #include <rte_cycles.h>
@@ -11,8 +12,8 @@
 
 namespace twinspan::bench {
 
-// The same loop, with nothing between receiving and transmitting.
-class EmptyGraph {
+// The same loop, with nothing between receiving from a port and transmitting.
+class EmptyGraph : public Graph {
 public:
     void from_wire(Context& ctx, Batch& batch) noexcept {
         for (rte_mbuf* m : batch) {
@@ -20,10 +21,6 @@ public:
         }
         batch.clear();
     }
-    void from_linux(Context&, Batch&) noexcept {}
-    void from_self(Context&, Batch&) noexcept {}
-    void from_worker(Context&, Batch&) noexcept {}
-    void from_tunnel(Context&, Batch&) noexcept {}
 };
 
 // What arrives on a path: plain packets, or for esp_in those that the peer seals.

@@ -58,14 +58,10 @@ struct WithClocks<Split<Sorter, S...>> {
     using type = Split<Sorter, typename WithClocks<S>::type...>;
 };
 
-class TimedGraph {
+class TimedGraph : public Graph {
 public:
     TimedGraph() : wire_(std::make_unique<Wire>()) {}
     void from_wire(Context& ctx, Batch& batch) noexcept { wire_->process(ctx, batch); }
-    void from_linux(Context&, Batch&) noexcept {}
-    void from_self(Context&, Batch&) noexcept {}
-    void from_worker(Context&, Batch&) noexcept {}
-    void from_tunnel(Context&, Batch&) noexcept {}
     void from_oversize(Context&, Batch&) noexcept {}
     void from_fragments(Context&, Batch&) noexcept {}
 
