@@ -77,6 +77,51 @@ std::string drop_in() {
            "Wants=twinspand.service\n";
 }
 
+std::string initiated(const Config& config) {
+    std::string names;
+    for (const TunnelConfig& tunnel : config.tunnels) {
+        if (tunnel.ike && tunnel.ike->initiate) {
+            names += ' ' + tunnel.name;
+        }
+    }
+    return names;
+}
+
+// charon tries for ever while nobody answers, but gives a tunnel up on the first refusal: that of a gateway that has
+// just started and has not read its connections yet, for one.
+std::string initiator(const Config& config) {
+    Text text{0};
+    text.line("# Written by twinspanctl render systemd: begins anew with tunnels that strongSwan has given up.");
+    text.line("[Unit]");
+    text.line("Description=Twinspan ", config.name, ": tunnels without IKE");
+    text.line("After=strongswan.service");
+    text.line("");
+    text.line("[Service]");
+    text.line("Type=oneshot");
+    text.line("# Absent twice in 3 s, so that one that is just being replaced is left alone.");
+    text.line(
+        "ExecStart=/bin/sh -c 'swanctl --stats >/dev/null 2>&1 || exit 0; "
+        "absent() { ! swanctl --list-sas --ike $$1 | grep -q .; }; for name in",
+        initiated(config),
+        "; do if absent $$name && sleep 3 && absent $$name; then swanctl --initiate --child $$name --timeout 5; fi; "
+        "done; exit 0'");
+    return text.str();
+}
+
+std::string initiator_timer() {
+    return "# Written by twinspanctl render systemd.\n"
+           "[Unit]\n"
+           "Description=Twinspan: tunnels without IKE, every 10 s\n"
+           "\n"
+           "[Timer]\n"
+           "OnActiveSec=30s\n"
+           "OnUnitInactiveSec=10s\n"
+           "AccuracySec=1s\n"
+           "\n"
+           "[Install]\n"
+           "WantedBy=timers.target\n";
+}
+
 std::string sysctls(const Config& config) {
     Text text{0};
     text.line("# Written by twinspanctl render systemd: what Linux must do beside the data plane.");
@@ -115,10 +160,15 @@ Result<Files> systemd(const Config& config, const std::filesystem::path& config_
             return std::unexpected(good.error());
         }
     }
-    return Files{{"systemd/system/twinspand.service", unit(config, absolute), false},
-                 {"systemd/system/frr.service.d/twinspan.conf", drop_in(), false},
-                 {"systemd/system/strongswan.service.d/twinspan.conf", drop_in(), false},
-                 {"sysctl.d/90-twinspan.conf", sysctls(config), false}};
+    Files files{{"systemd/system/twinspand.service", unit(config, absolute), false},
+                {"systemd/system/frr.service.d/twinspan.conf", drop_in(), false},
+                {"systemd/system/strongswan.service.d/twinspan.conf", drop_in(), false},
+                {"sysctl.d/90-twinspan.conf", sysctls(config), false}};
+    if (!initiated(config).empty()) {
+        files.push_back({"systemd/system/twinspan-ike.service", initiator(config), false});
+        files.push_back({"systemd/system/twinspan-ike.timer", initiator_timer(), false});
+    }
+    return files;
 }
 
 }  // namespace twinspan::render

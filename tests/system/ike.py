@@ -26,7 +26,10 @@ charon-systemd {{
         vici {{ socket = unix://{socket} }}
     }}
 }}
-swanctl {{ load = openssl pem x509 }}
+swanctl {{
+    load = openssl pem x509
+    socket = unix://{socket}
+}}
 """
 
 
@@ -52,6 +55,14 @@ class Ike:
         self.process.kill()
         self.process.wait()
         Path(self.socket).unlink(missing_ok=True)
+
+    def watch(self, unit: Path) -> None:
+        """Does every 10 s what a rendered unit does, as systemd's timer would."""
+        line = next(line for line in unit.read_text().splitlines() if line.startswith("ExecStart=")).removeprefix("ExecStart=").replace("$$", "$")
+        script = f"while sleep 10; do {line}; done"
+        environment = dict(os.environ, STRONGSWAN_CONF=str(self.folder / "strongswan.conf"))
+        with open(self.folder / "watch.out", "ab") as log:
+            subprocess.Popen(["ip", "netns", "exec", self.namespace, "sh", "-c", script], env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def swanctl(self, *arguments: str, **options) -> str:
         os.environ["STRONGSWAN_CONF"] = str(self.folder / "strongswan.conf")

@@ -185,15 +185,36 @@ def _answers(namespace: str, ours: str, theirs: str) -> bool:
 def peer_restart(bed: Testbed, expect) -> None:
     """The gateway loses its memory. Dead peer detection notices, and IKE begins anew."""
     _change(bed)
-    bed.peer_ike.stop()
-    net.inside("peer", "ip", "xfrm", "state", "flush")
-    net.inside("peer", "ip", "xfrm", "policy", "flush")
+    _lose_peer(bed)
     gone = time.monotonic()
     time.sleep(2)
     expect(not _answers("host", HOST[0], BEHIND[0]), "a gateway that has lost its SAs does not answer")
     bed.start_peer()
-    net.eventually(lambda: _answers("host", HOST[0], BEHIND[0]) and _answers("host", HOST[1], BEHIND[1]), 90, "the tunnels do not come back")
+    _both_come_back()
     expect(bed.are_up(), "after a restart of the peer both tunnels come back by themselves", f"{time.monotonic() - gone:.0f} s after it died")
+
+
+def hasty_peer(bed: Testbed, expect) -> None:
+    """A gateway that answers before it has read its connections: it refuses, and charon gives the tunnels up."""
+    _change(bed)
+    _lose_peer(bed)
+    gone = time.monotonic()
+    bed.peer_ike.start()
+    net.eventually(lambda: not bed.ike.sas(), 60, "dead peer detection does not notice")
+    time.sleep(5)
+    bed.peer_ike.load(bed.peer_config)
+    _both_come_back()
+    expect(bed.are_up(), "tunnels that a starting gateway has refused are begun anew", f"{time.monotonic() - gone:.0f} s after it died")
+
+
+def _lose_peer(bed: Testbed) -> None:
+    bed.peer_ike.stop()
+    net.inside("peer", "ip", "xfrm", "state", "flush")
+    net.inside("peer", "ip", "xfrm", "policy", "flush")
+
+
+def _both_come_back() -> None:
+    net.eventually(lambda: _answers("host", HOST[0], BEHIND[0]) and _answers("host", HOST[1], BEHIND[1]), 90, "the tunnels do not come back")
 
 
 def end(bed: Testbed, expect) -> None:
@@ -211,5 +232,5 @@ def end(bed: Testbed, expect) -> None:
     expect(bed.daemon.wait(20) == 0, "twinspand ends with status 0", f"{len(text.splitlines())} lines of log")
 
 
-ALL = (network, baseline, start, ping, tcp, counters, bgp, rekeys, byte_limit, crash, peer_restart, end)
+ALL = (network, baseline, start, ping, tcp, counters, bgp, rekeys, byte_limit, crash, peer_restart, hasty_peer, end)
 ALWAYS = (network, start, end)

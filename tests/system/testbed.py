@@ -159,6 +159,7 @@ class Testbed:
         rendered = self.render("strongswan")
         self.ike.start(rendered / "twinspan.conf")
         self.ike.load(rendered / "swanctl.conf")
+        self.ike.watch(self.render("systemd") / "systemd/system/twinspan-ike.service")
 
     def show(self, what: str):
         return json.loads(net.run(BIN / "twinspanctl", "--name", "nva", "show", what, "--json"))

@@ -75,6 +75,13 @@ TEST_F(Render, PrivatePeeringHearsOfTunnelEndsAloneWhenTunnelsRunOverIt) {
     EXPECT_TRUE(has_line(own, "ipv6 prefix-list announce-prv-pri seq 5 deny any"));
 }
 
+// charon gives a tunnel up for good on a refusal; somebody has to begin again.
+TEST_F(Render, TunnelsThatWeInitiateAreBegunAnew) {
+    const Result<Files> files = systemd(config(), "/etc/twinspan/nva.yaml");
+    EXPECT_NE(file(files, "systemd/system/twinspan-ike.service").find("for name in azure-0"), std::string::npos);
+    EXPECT_NE(file(files, "systemd/system/twinspan-ike.timer").find("OnUnitInactiveSec=10s"), std::string::npos);
+}
+
 TEST_F(Render, EveryNeighbourHasPoliciesAndLimitsBothWays) {
     const std::string text = frr_conf();
     const std::regex activated{"neighbor (\\S+) activate"};
