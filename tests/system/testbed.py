@@ -141,7 +141,7 @@ class Testbed:
         with open(RESULTS / "twinspand.log", "ab") as log:
             self.daemon = subprocess.Popen(["ip", "netns", "exec", "nva", BIN / "twinspand", "--config", self.config],
                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        net.eventually(self._is_ready, 60, "twinspand does not come up, see twinspand.log")
+        net.eventually(self._is_ready, 180, "twinspand does not come up, see twinspand.log")
         net.ip("nva", *(f"route replace {route}" for route in ROUTES))
 
     def _is_ready(self) -> bool:
