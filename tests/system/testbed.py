@@ -71,6 +71,7 @@ CONNECTION = """\
     remote_addrs = {remote}
     if_id_in = {if_id}
     if_id_out = {if_id}
+    unique = replace
     local {{
       auth = psk
     }}
