@@ -77,8 +77,10 @@ public:
             }
             if (in_.entry[i] != before) {
                 before = in_.entry[i];
-                share = shares_.find(before->spi, [before](std::uint32_t spi) noexcept {
-                    return Share{.entry = before, .packets = 0, .bytes = 0, .key = spi, .count = 0, .end = 0};
+                share = shares_.find(before->spi, [before](Share& s) noexcept {
+                    s.entry = before;
+                    s.packets = s.bytes = 0;
+                    s.count = 0;
                 });
             }
             ++shares_[share].count;

@@ -60,7 +60,7 @@ public:
         for (rte_mbuf* m : batch_) {
             const std::uint16_t index = meta(*m).tunnel;
             if (index != before) {
-                share = shares_.find(index, [this](std::uint32_t key) noexcept { return open(key); });
+                share = shares_.find(index, [this](Share& s) noexcept { open(s); });
                 before = index;
             }
             if (shares_[share].tunnel == nullptr || !has_room(*m)) [[unlikely]] {
@@ -120,21 +120,15 @@ public:
     }
 
 private:
-    Share open(std::uint32_t index) const noexcept {
-        const Tunnel& tunnel = ctx_.config->tunnels[index];
+    void open(Share& share) const noexcept {
+        const Tunnel& tunnel = ctx_.config->tunnels[share.key];
         const bool seals = tunnel.up && tunnel.out != nullptr && tunnel.outer_egress != kNone;
         if (seals) [[likely]] {
             tunnel.out->prefetch();
         }
-        return {.tunnel = seals ? &tunnel : nullptr,
-                .next = 0,
-                .bytes = 0,
-                .key = index,
-                .wanted = 0,
-                .granted = 0,
-                .left = 0,
-                .layout = {},
-                .refusal = Drop::tunnel_down};
+        share.tunnel = seals ? &tunnel : nullptr;
+        share.bytes = 0;
+        share.wanted = share.granted = share.left = 0;
     }
 
     void wrap(rte_mbuf& m, Share& share, SealJob& job) noexcept {

@@ -4,27 +4,34 @@
 #include "dataplane/packet/flow_hash.hpp"
 #include "dataplane/stages/forward_policy.hpp"
 
+#include <array>
+
 namespace twinspan {
 namespace {
 
-Verdict pick(const Snapshot& config, rte_mbuf& m) noexcept {
+constexpr std::uint32_t kNoBucket = 0xffff'ffff;
+
+std::uint32_t bucket_of(const Snapshot& config, rte_mbuf& m) noexcept {
     PacketMeta& pm = meta(m);
-    const RouteResult route = RouteResult::from_raw(pm.route);
-    if (route.index() >= config.groups.size()) [[unlikely]] {
-        return Drop::no_route;  // a route younger than this loop's snapshot
+    const std::uint32_t index = RouteResult::from_raw(pm.route).index();
+    if (index >= config.groups.size()) [[unlikely]] {
+        return kNoBucket;  // a route younger than this loop's snapshot
     }
-    const Group group = config.groups[route.index()];
-    std::uint32_t bucket = group.first_bucket;
-    if (group.bucket_mask != 0) {
-        pm.flow_hash = flow_hash(m, pm);
-        bucket += pm.flow_hash & group.bucket_mask;
+    const Group group = config.groups[index];
+    if (group.bucket_mask == 0) {
+        return group.first_bucket;
     }
-    pm.egress = config.buckets[bucket];
+    pm.flow_hash = flow_hash(m, pm);
+    return group.first_bucket + (pm.flow_hash & group.bucket_mask);
+}
+
+Verdict check(const Snapshot& config, rte_mbuf& m) noexcept {
+    PacketMeta& pm = meta(m);
     const Egress& egress = config.egresses[pm.egress];
     if (egress.kind == EgressKind::drop) [[unlikely]] {
         return egress.reason;
     }
-    if (route.must_encrypt() && egress.kind != EgressKind::tunnel) [[unlikely]] {
+    if (RouteResult::from_raw(pm.route).must_encrypt() && egress.kind != EgressKind::tunnel) [[unlikely]] {
         return Drop::encrypt_required;
     }
     if (egress.kind == EgressKind::tunnel) {
@@ -35,9 +42,30 @@ Verdict pick(const Snapshot& config, rte_mbuf& m) noexcept {
 
 }  // namespace
 
+// Buckets are many and found by a hash: each comes from memory while others are computed, and so do egresses.
 void PickMember::process(Context& ctx, Batch& batch) noexcept {
     const Snapshot& config = *ctx.config;
-    batch.for_each(ctx, [&config](rte_mbuf& m) noexcept { return pick(config, m); });
+    std::array<std::uint32_t, kBurst> bucket;
+    std::uint16_t i = 0;
+    for (rte_mbuf* m : batch) {
+        bucket[i] = bucket_of(config, *m);
+        if (bucket[i] != kNoBucket) [[likely]] {
+            rte_prefetch0(&config.buckets[bucket[i]]);
+        }
+        ++i;
+    }
+    i = 0;
+    batch.for_each(ctx, [&](rte_mbuf& m) noexcept {
+        const std::uint32_t at = bucket[i++];
+        if (at == kNoBucket) [[unlikely]] {
+            return Verdict{Drop::no_route};
+        }
+        PacketMeta& pm = meta(m);
+        pm.egress = config.buckets[at];
+        rte_prefetch0(&config.egresses[pm.egress]);
+        return Verdict::keep();
+    });
+    batch.for_each(ctx, [&config](rte_mbuf& m) noexcept { return check(config, m); });
 }
 
 }  // namespace twinspan

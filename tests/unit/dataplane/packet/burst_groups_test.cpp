@@ -12,7 +12,7 @@ struct Group {
     std::uint32_t key;
     unsigned count;
 };
-Group empty(std::uint32_t key) { return {key, 0}; }
+void empty(Group& group) { group.count = 0; }
 
 TEST(BurstGroupsTest, EveryKeyHasOneGroupWhereverItsSlotIs) {
     std::mt19937 random(1);
