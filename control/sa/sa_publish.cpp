@@ -167,6 +167,31 @@ void SaStore::move_peer(std::size_t tunnel, const Peer& to) {
     change(tunnel);
 }
 
+// Where the newest packets came from. An old SA that says the same as before says nothing.
+void SaStore::follow_packets() {
+    const auto follow = [this](std::size_t tunnel, const InboundSa& sa) {
+        const auto from = sa.peer().load();
+        if (!from) {
+            return;
+        }
+        const auto [heard, is_new] = heard_.try_emplace(sa.spi(), *from);
+        if (is_new || heard->second != *from) {
+            heard->second = *from;
+            be16 port;
+            port.raw = from->port_be;
+            move_peer(tunnel, {IpAddress{from->ipv6 ? IpFamily::v6 : IpFamily::v4, from->address}, port});
+        }
+    };
+    for (const StaticSas::Entry& sa : static_.entries()) {
+        follow(sa.tunnel, *sa.in);
+    }
+    for (const auto& [id, sa] : sas_) {
+        if (sa->in() != nullptr) {
+            follow(sa->tunnel(), *sa->in());
+        }
+    }
+}
+
 // The key daemon knows of a move too, sooner or later: when it says something new, that counts. A rekey that repeats
 // what it said before is not new.
 void SaStore::follow_linux(std::size_t tunnel) {

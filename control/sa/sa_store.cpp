@@ -256,6 +256,7 @@ void SaStore::retire(Owned sa) {
     }
     if (sa->in() != nullptr) {
         inbound_spis_.erase(sa->id().spi);
+        heard_.erase(sa->id().spi);
     }
     if (const auto key = keys_.find(sa->key()); --key->second == 0) {
         keys_.erase(key);

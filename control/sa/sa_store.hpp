@@ -129,6 +129,7 @@ private:
     void reserve();
     void move_peer(std::size_t tunnel, const Peer& to);
     void follow_linux(std::size_t tunnel);
+    void follow_packets();
     void watch_limit(KernelSa& sa);
     void checkpoint_some();
     void attempt(KernelSa& sa, const netlink::Answer<void>& done);
@@ -156,6 +157,7 @@ private:
     Clock::time_point batch_began_{};
     std::optional<Clock::time_point> inbound_since_;  // an inbound SA waits for its publication
     std::vector<netlink::SaEvent> dumped_;
+    std::map<std::uint32_t, PeerAddress> heard_;  // by inbound SPI, of SAs in UDP
     std::optional<netlink::SaId> checkpoint_at_;  // where a round of checkpoints goes on
     Clock::time_point not_before_{};  // the next publication
     bool dumping_ = false;

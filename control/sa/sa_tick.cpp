@@ -85,6 +85,7 @@ void SaStore::tick() {
     const auto failed = [](const auto& item) { return item.second.metric == Metric::xfrm_sa_failed; };
     wants_resync_ |= ticks_ % kRetryTicks == 0 && std::ranges::any_of(refused_, failed);
     reserve();
+    follow_packets();
     for (const auto& [id, sa] : sas_) {
         watch_limit(*sa);
         const bool idle = sa->out() != nullptr && places_[sa->tunnel()].current != sa.get();

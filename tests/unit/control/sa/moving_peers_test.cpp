@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <optional>
 
 namespace twinspan {
@@ -47,6 +48,38 @@ TEST_F(Moving, APeerIsFollowedToItsPortAndItsAddressAndBack) {
     EXPECT_EQ(site.tunnel().encapsulation.remote_port, kPort);
     map("20.51.0.4", 4500);
     EXPECT_EQ(site.metrics[Metric::tunnel_moves], 3u) << "it is there already";
+}
+
+// RFC 7296 section 2.23, by an authentic packet that is newer than all others.
+TEST_F(Moving, APeerIsFollowedToWhereItsPacketsComeFrom) {
+    PeerAddress from;
+    std::memcpy(from.address.data(), IpAddress::parse("198.51.100.77").value().bytes.data(), 4);
+    from.port_be = to_be16(61234).raw;
+    InboundSa& in = *site.tunnel().in.at(0).sa;
+    site.store->tick();
+    EXPECT_FALSE(site.tunnel().moved_to);
+    in.peer().note(from);
+    site.store->tick();
+    EXPECT_EQ(site.tunnel().moved_to, at("198.51.100.77"));
+    EXPECT_EQ(site.tunnel().encapsulation.remote_port.host(), 61234);
+    EXPECT_EQ(site.tunnel().encapsulation.local_port, kPort);
+    EXPECT_EQ(site.publications, 2u);
+    site.store->tick();
+    EXPECT_EQ(site.metrics[Metric::tunnel_moves], 1u);
+    // A new SA from the same place moves nothing; a packet of the old one that was late neither.
+    FakeSa& next = site.kernel.add(0x2001, false, 3, 2);
+    next.encapsulation = {kPort, kPort, true};
+    site.store->apply(site.kernel.event(next));
+    site.store->commit();
+    site.tunnel().in.at(1).sa->peer().note(from);
+    site.store->tick();
+    EXPECT_EQ(site.metrics[Metric::tunnel_moves], 1u);
+    std::memcpy(from.address.data(), IpAddress::parse("20.51.0.4").value().bytes.data(), 4);
+    from.port_be = kPort.raw;
+    site.tunnel().in.at(1).sa->peer().note(from);
+    site.store->tick();
+    EXPECT_FALSE(site.tunnel().moved_to);
+    EXPECT_EQ(site.metrics[Metric::tunnel_moves], 2u);
 }
 
 TEST_F(Moving, BareEspIsNotMovedByAPacket) {
