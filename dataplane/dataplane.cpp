@@ -51,15 +51,17 @@ struct Dataplane::Impl {
     Impl(const DataplaneOptions& o, Eal e) : options(o), eal(std::move(e)) {}
     ~Impl() {
         stop();
-        for (const PacketRing& ring : owners) {
-            drain(*ring);
+        for (const auto& ring : owners) {
+            while (rte_mbuf* m = ring->take()) {
+                rte_pktmbuf_free(m);
+            }
         }
     }
 
     Result<void> make_tables();
     Result<void> make_workers();
     void deal_queues(std::vector<WorkerSetup>& setups) const;
-    std::vector<rte_ring*> owner_rings() const;
+    std::vector<SharedRing<rte_mbuf>*> owner_rings() const;
     void stop();
 
     DataplaneOptions options;
@@ -72,8 +74,9 @@ struct Dataplane::Impl {
     std::unique_ptr<Fib6> fib6;
     std::unique_ptr<NatTable> nat;
     std::unique_ptr<PuntThread> punt;
-    std::vector<PacketRing> owners;  // by worker: packets for the tunnels that it alone encrypts; none for a single one
-    PacketRing offers;  // bursts of ESP that any worker may decrypt; none for a single one
+    std::vector<std::unique_ptr<SharedRing<rte_mbuf>>>
+        owners;  // by worker: packets for the tunnels that it alone encrypts; none for a single one
+    std::unique_ptr<BurstOffers> offers;  // bursts of ESP that any worker may decrypt; none for a single one
     std::vector<Port> ports;
     std::vector<WorkerThread> workers;
     std::atomic<bool> stopping{false};  // control: writes, worker: reads
@@ -125,19 +128,11 @@ Result<void> Dataplane::Impl::make_workers() {
         }
         workers.emplace_back().crypto = std::make_unique<Engine>(std::move(*engine));
     }
-    for (std::uint16_t w = 0; options.workers > 1 && w < options.workers; ++w) {
-        auto ring = make_shared_ring("owner-" + std::to_string(w), kOwnerRing);
-        if (!ring) {
-            return std::unexpected(ring.error());
-        }
-        owners.push_back(std::move(*ring));
-    }
     if (options.workers > 1) {
-        auto ring = make_exchange_ring("offers", kOffers);
-        if (!ring) {
-            return std::unexpected(ring.error());
+        for (std::uint16_t w = 0; w < options.workers; ++w) {
+            owners.push_back(std::make_unique<SharedRing<rte_mbuf>>(kOwnerRing));
         }
-        offers = std::move(*ring);
+        offers = std::make_unique<BurstOffers>(kOffers);
     }
     return {};
 }
@@ -154,9 +149,9 @@ void Dataplane::Impl::deal_queues(std::vector<WorkerSetup>& setups) const {
     }
 }
 
-std::vector<rte_ring*> Dataplane::Impl::owner_rings() const {
-    std::vector<rte_ring*> rings;
-    for (const PacketRing& ring : owners) {
+std::vector<SharedRing<rte_mbuf>*> Dataplane::Impl::owner_rings() const {
+    std::vector<SharedRing<rte_mbuf>*> rings;
+    for (const auto& ring : owners) {
         rings.push_back(ring.get());
     }
     return rings;

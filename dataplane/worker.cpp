@@ -106,8 +106,7 @@ std::uint16_t WorkerCore::take_injected(Batch& batch) noexcept {
 // The giver may have had an older or a newer snapshot. A tunnel's index means the same in all of them; what else the
 // packet needs, its SA and its way out, is looked up in ours.
 std::uint16_t WorkerCore::take_handed(Batch& batch) noexcept {
-    const auto n = static_cast<std::uint16_t>(rte_ring_sc_dequeue_burst(
-        setup_.owners[setup_.index], reinterpret_cast<void**>(batch.data()), kBurst, nullptr));
+    const auto n = static_cast<std::uint16_t>(setup_.owners[setup_.index]->take(batch.data(), kBurst));
     batch.resize(n);
     if (n != 0) {
         context_.counters->taken.add(n);
@@ -207,11 +206,8 @@ void WorkerCore::hand_over() noexcept {
             }
         }
         list.resize(rest);
-        const unsigned taken =
-            owner < setup_.owners.size()
-                ? rte_ring_mp_enqueue_burst(setup_.owners[owner], reinterpret_cast<void**>(theirs.data()),
-                                            theirs.size(), nullptr)
-                : 0;
+        const std::size_t taken =
+            owner < setup_.owners.size() ? setup_.owners[owner]->put(theirs.data(), theirs.size()) : 0;
         context_.counters->handed.add(taken);
         for (std::uint16_t i = static_cast<std::uint16_t>(taken); i < theirs.size(); ++i) {
             context_.drop(theirs[i], Drop::owner_behind);
@@ -220,7 +216,7 @@ void WorkerCore::hand_over() noexcept {
 }
 
 bool WorkerCore::help() noexcept {
-    const bool helped = help_to_open(setup_.offers, context_);
+    const bool helped = help_to_open(*setup_.offers, context_);
     context_.counters->helped.add(helped);
     return helped;
 }

@@ -27,8 +27,9 @@ struct WorkerSetup {
     std::vector<TxQueue> tx{};        // by port index: every port that a snapshot may name
     rte_ring* punt = nullptr;        // to the punt thread; null: what is punted is dropped as punt_ring_full
     rte_ring* inject = nullptr;      // from the punt thread; null: none
-    std::vector<rte_ring*> owners{};  // by worker: to the one that owns a tunnel, this one's among them; empty: alone
-    rte_ring* offers = nullptr;  // of bursts to decrypt, for all workers; null: this one lends and helps nobody
+    std::vector<SharedRing<rte_mbuf>*>
+        owners{};  // by worker: to the one that owns a tunnel, this one's among them; empty: alone
+    BurstOffers* offers = nullptr; // of bursts to decrypt, for all workers; null: this one lends and helps nobody
     SnapshotSlot* snapshots = nullptr;
     WorkerCounters* counters = nullptr;
     Engine* crypto = nullptr;

@@ -13,15 +13,6 @@ namespace {
 constexpr unsigned kCache = 256;           // buffers that each thread keeps at hand
 constexpr std::uint32_t kAroundMtu = 256;  // Ethernet, two tags, outer IP, UDP, ESP, IV, padding, ICV
 
-Result<PacketRing> make_ring(const std::string& name, unsigned size, unsigned flags) {
-    rte_ring* ring = rte_ring_create(name.c_str(), size, SOCKET_ID_ANY, flags);
-    if (ring == nullptr) {
-        return std::unexpected(
-            Error{"ring " + name + " for " + std::to_string(size) + " packets: " + rte_strerror(rte_errno)});
-    }
-    return PacketRing{ring};
-}
-
 }  // namespace
 
 Result<BufferPool> make_buffer_pool(const std::string& name, std::uint32_t buffers, std::uint16_t mtu) {
@@ -46,14 +37,13 @@ BufferSource source_of(rte_mempool* pool) noexcept {
 }
 
 Result<PacketRing> make_packet_ring(const std::string& name, unsigned size) {
-    return make_ring(name, size, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    rte_ring* ring = rte_ring_create(name.c_str(), size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    if (ring == nullptr) {
+        return std::unexpected(
+            Error{"ring " + name + " for " + std::to_string(size) + " packets: " + rte_strerror(rte_errno)});
+    }
+    return PacketRing{ring};
 }
-
-Result<PacketRing> make_shared_ring(const std::string& name, unsigned size) {
-    return make_ring(name, size, RING_F_SC_DEQ);
-}
-
-Result<PacketRing> make_exchange_ring(const std::string& name, unsigned size) { return make_ring(name, size, 0); }
 
 void drain(rte_ring& ring) noexcept {
     void* m = nullptr;

@@ -31,10 +31,6 @@ BufferSource source_of(rte_mempool* pool) noexcept;
 
 // One thread puts in, one takes out. `size` is a power of two; one place less can be used.
 Result<PacketRing> make_packet_ring(const std::string& name, unsigned size);
-// Any thread puts in, one takes out.
-Result<PacketRing> make_shared_ring(const std::string& name, unsigned size);
-// Any thread puts in, any takes out; of what, is up to them.
-Result<PacketRing> make_exchange_ring(const std::string& name, unsigned size);
 // Frees the packets in a ring, once no thread uses it any more.
 void drain(rte_ring& ring) noexcept;
 

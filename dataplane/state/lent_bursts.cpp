@@ -1,12 +1,10 @@
 #include "dataplane/state/lent_bursts.hpp"
 
-#include <rte_ring.h>
-
 #include <algorithm>
 
 namespace twinspan {
 
-LentBursts::LentBursts(rte_ring* offers, std::uint32_t workers)
+LentBursts::LentBursts(BurstOffers* offers, std::uint32_t workers)
     : offers_(offers), size_(2 * workers + kMostPerWalk), bursts_(std::make_unique<LentBurst[]>(size_)) {}
 
 // A full ring has no room for what nobody has time for: then this worker opens the burst itself.
@@ -19,7 +17,7 @@ void LentBursts::offer(const Snapshot* config, Batch& batch, const EspArrivals& 
     std::copy_n(in.job.begin(), batch.size(), burst.in.job.begin());
     batch.clear();
     burst.state.store(LentBurst::offered, std::memory_order_release);
-    (void)rte_ring_mp_enqueue(offers_, &burst);
+    (void)offers_->put(&burst);
 }
 
 LentBurst* LentBursts::opened() noexcept {
@@ -45,11 +43,10 @@ bool LentBursts::open_one(Context& ctx) noexcept {
 
 // The ring may still name a burst that its receiver has opened meanwhile, or has even lent again: taking it is what
 // counts.
-bool help_to_open(rte_ring* offers, Context& ctx) noexcept {
-    void* burst = nullptr;
-    while (rte_ring_mc_dequeue(offers, &burst) == 0) {
-        if (auto& lent = *static_cast<LentBurst*>(burst); lent.take()) {
-            lent.open(ctx);
+bool help_to_open(BurstOffers& offers, Context& ctx) noexcept {
+    while (LentBurst* burst = offers.take()) {
+        if (burst->take()) {
+            burst->open(ctx);
             return true;
         }
     }

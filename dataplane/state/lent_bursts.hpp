@@ -3,14 +3,13 @@
 // they came: nothing that follows decryption sees another order than without.
 #pragma once
 
+#include "dataplane/base/shared_ring.hpp"
 #include "dataplane/packet/batch.hpp"
 #include "dataplane/stages/esp_open.hpp"
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
-
-struct rte_ring;
 
 namespace twinspan {
 
@@ -34,15 +33,17 @@ struct alignas(RTE_CACHE_LINE_SIZE) LentBurst {
     }
 };
 
+using BurstOffers = SharedRing<LentBurst>;
+
 // One worker's bursts on loan, oldest first. Thread: that worker.
 class LentBursts {
 public:
     // A walk of the graph lends two bursts at most: bare ESP, and ESP in UDP.
     static constexpr std::uint32_t kMostPerWalk = 2;
 
-    // `offers` is shared with the workers that may help: a ring of LentBurst, many in, many out. Two bursts for each
+    // `offers` is shared with the workers that may help. Two bursts for each
     // worker, one in work and one that waits: more would only make packets late.
-    LentBursts(rte_ring* offers, std::uint32_t workers);
+    LentBursts(BurstOffers* offers, std::uint32_t workers);
 
     bool empty() const noexcept { return head_ == tail_; }
     bool has_room() const noexcept { return tail_ - head_ + kMostPerWalk <= size_; }
@@ -57,7 +58,7 @@ public:
 
 private:
     LentBurst& at(std::uint32_t i) noexcept { return bursts_[i % size_]; }
-    rte_ring* offers_;
+    BurstOffers* offers_;
     std::uint32_t size_;
     std::unique_ptr<LentBurst[]> bursts_;
     std::uint32_t head_ = 0;  // oldest on loan
@@ -65,6 +66,6 @@ private:
 };
 
 // Any worker with time: opens one burst of another worker's; false when none is offered.
-bool help_to_open(rte_ring* offers, Context& ctx) noexcept;
+bool help_to_open(BurstOffers& offers, Context& ctx) noexcept;
 
 }  // namespace twinspan

@@ -154,11 +154,11 @@ TEST(TunnelOwnerTest, WhatTheOwnerHasNoRoomForIsDroppedByName) {
         giver.worker->loop();
     }
     giver.worker->leave();
-    EXPECT_EQ(giver.counters->handed.read(), 127u);
-    EXPECT_EQ((*giver.counters)[Drop::owner_behind].read(), 300u - 127);
+    EXPECT_EQ(giver.counters->handed.read(), 128u);
+    EXPECT_EQ((*giver.counters)[Drop::owner_behind].read(), 300u - 128);
     EXPECT_TRUE(giver.exact());
     team.run_in_turns();
-    EXPECT_EQ(team.members[0].sent.size(), 127u);
+    EXPECT_EQ(team.members[0].sent.size(), 128u);
     NarrowPeer peer;
     for (rte_mbuf* m : team.members[0].sent) {
         ASSERT_NO_FATAL_FAILURE(peer.take(*m));

@@ -45,11 +45,10 @@ bool Member::exact() const {
 }
 
 WorkerTeam::WorkerTeam(std::uint16_t workers, unsigned ring_size)
-    : slot_(std::make_unique<SnapshotSlot>(workers, std::make_unique<const Snapshot>())),
-      offers_(std::move(*make_exchange_ring("team-offers", 256))) {
-    std::vector<rte_ring*> owners;
+    : slot_(std::make_unique<SnapshotSlot>(workers, std::make_unique<const Snapshot>())), offers_(256) {
+    std::vector<SharedRing<rte_mbuf>*> owners;
     for (std::uint16_t w = 0; w < workers; ++w) {
-        rings_.push_back(std::move(*make_shared_ring("team-" + std::to_string(w), ring_size)));
+        rings_.push_back(std::make_unique<SharedRing<rte_mbuf>>(ring_size));
         owners.push_back(rings_.back().get());
     }
     for (std::uint16_t w = 0; w < workers; ++w) {
@@ -60,7 +59,7 @@ WorkerTeam::WorkerTeam(std::uint16_t workers, unsigned ring_size)
                                                                     .rx = {{.burst = receive, .arg = &member}},
                                                                     .tx = {out, out, out},
                                                                     .owners = owners,
-                                                                    .offers = offers_.get(),
+                                                                    .offers = &offers_,
                                                                     .snapshots = slot_.get(),
                                                                     .counters = member.counters.get(),
                                                                     .crypto = member.engine.get()});
@@ -75,8 +74,10 @@ WorkerTeam::~WorkerTeam() {
             rte_pktmbuf_free(m);
         }
     }
-    for (const PacketRing& ring : rings_) {
-        drain(*ring);
+    for (const auto& ring : rings_) {
+        while (rte_mbuf* m = ring->take()) {
+            rte_pktmbuf_free(m);
+        }
     }
     slot_->reclaim();
     EXPECT_EQ(testing_eal::buffers_free(), testing_eal::kBuffers) << "buffers leaked";
@@ -108,11 +109,6 @@ void WorkerTeam::receives_from_lan(std::size_t worker, const std::string& destin
 void WorkerTeam::publish() {
     slot_->publish(std::make_unique<const Snapshot>(world.config));
     slot_->reclaim();
-}
-
-LentBurst* WorkerTeam::next_offer() {
-    void* burst = nullptr;
-    return rte_ring_dequeue(offers_.get(), &burst) == 0 ? static_cast<LentBurst*>(burst) : nullptr;
 }
 
 bool WorkerTeam::at_rest() const {

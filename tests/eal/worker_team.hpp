@@ -53,7 +53,7 @@ public:
     // Snapshots that were replaced and are not freed yet.
     std::size_t retired() { return slot_->reclaim(); }
     // What the next worker with time would be given; null: nothing is on offer.
-    LentBurst* next_offer();
+    LentBurst* next_offer() { return offers_.take(); }
 
     std::uint64_t total(Counter WorkerCounters::* counter) const;
     std::uint64_t drops(Drop reason) const;
@@ -64,8 +64,8 @@ public:
 private:
     bool at_rest() const;
     std::unique_ptr<SnapshotSlot> slot_;
-    std::vector<PacketRing> rings_;
-    PacketRing offers_;
+    std::vector<std::unique_ptr<SharedRing<rte_mbuf>>> rings_;
+    BurstOffers offers_;
 };
 
 }  // namespace twinspan::test
