@@ -91,11 +91,24 @@ bool read_suite(Diagnostics& diagnostics, const MapReader& map, Suite& out) {
     return false;
 }
 
+// RFC 4106 section 6: AES-GCM has three lengths, every other suite one.
+void read_icv(const MapReader& map, SaConfig& out) {
+    const SuiteInfo& suite = info(out.suite);
+    const std::string expected = suite.kind == SuiteKind::gcm ? "an ICV of 8, 12 or 16 bytes"
+                                                              : "an ICV of " + std::to_string(suite.icv_len) +
+                                                                    " bytes with " + std::string{suite.name};
+    map.read("icv", out.icv_len, expected, [&](std::string_view text) {
+        const auto bytes = parse_unsigned(text, 1, 255);
+        return bytes && icv_len_is_valid(out.suite, *bytes) ? bytes : std::nullopt;
+    });
+}
+
 void read_sa(Diagnostics& diagnostics, const MapReader& map, const SecretText& secrets, SaConfig& out) {
     map.read_required("spi", out.spi, "an SPI from 256 to 4294967295 (0x100 to 0xffffffff)",
                       MapReader::unsigned_parser(kFirstSpi, kLastSpi));
     if (read_suite(diagnostics, map, out.suite)) {
         read_keys(diagnostics, map, secrets, out);
+        read_icv(map, out);
     }
 }
 

@@ -40,8 +40,8 @@ inline constexpr std::string_view kSelectors[] = {"local", "remote"};
 inline constexpr std::string_view kTunnelBgp[] = {"peer",         "peer-asn",         "keepalive", "hold",
                                                   "max-prefixes", "local-preference", "prepend"};
 inline constexpr std::string_view kSaFile[] = {"udp-encapsulation", "extended-sequence-numbers", "outbound", "inbound"};
-inline constexpr std::string_view kOutboundSa[] = {"spi", "suite", "key", "integrity-key"};
-inline constexpr std::string_view kInboundSa[] = {"spi", "suite", "key", "integrity-key", "replay-window"};
+inline constexpr std::string_view kOutboundSa[] = {"spi", "suite", "key", "integrity-key", "icv"};
+inline constexpr std::string_view kInboundSa[] = {"spi", "suite", "key", "integrity-key", "icv", "replay-window"};
 
 struct Section {
     std::string_view path;  // the heading of docs/configuration.md

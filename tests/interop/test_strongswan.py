@@ -19,9 +19,15 @@ pytestmark = pytest.mark.skipif(strongswan.why_not() is not None, reason=strongs
 # tunnel -> what IKE negotiates, the suite, and whether the outer header is IPv6
 SUITES = {
     "gcm256": ("aes256gcm16", Suite("aes-256-gcm"), False),
-    "gcm192": ("aes192gcm16", Suite("aes-192-gcm"), False),
-    "gcm128": ("aes128gcm16", Suite("aes-128-gcm"), False),
+    "gcm192-12": ("aes192gcm12", Suite("aes-192-gcm", 12), False),
+    "gcm128-8": ("aes128gcm8", Suite("aes-128-gcm", 8), False),
     "chacha": ("chacha20poly1305", Suite("chacha20-poly1305"), False),
+    "cbc128-sha1": ("aes128-sha1", Suite("aes-128-cbc-hmac-sha1"), False),
+    "cbc256-sha256": ("aes256-sha256", Suite("aes-256-cbc-hmac-sha256"), False),
+    "cbc192-sha384": ("aes192-sha384", Suite("aes-192-cbc-hmac-sha384"), False),
+    "cbc256-sha512": ("aes256-sha512", Suite("aes-256-cbc-hmac-sha512"), False),
+    "gcm256-v6": ("aes256gcm16", Suite("aes-256-gcm"), True),
+    "cbc256-v6": ("aes256-sha256", Suite("aes-256-cbc-hmac-sha256"), True),
 }
 NUMBER = {tunnel: number for number, tunnel in enumerate(SUITES, 1)}
 FAR = {tunnel: f"10.20.{number}.1" for tunnel, number in NUMBER.items()}

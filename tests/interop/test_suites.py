@@ -25,10 +25,12 @@ class Row:
 
 
 def rows():
-    """All suites on the plain outer header; one of each kind with every outer header."""
-    names = [name for name in NAMES if "-cbc-" not in name]
-    plain = [(name, None, False, 4, False) for name in names]
-    wrapped = [(name, None, False, 4, True) for name in ("aes-256-gcm", "chacha20-poly1305", "aes-256-gmac")]
+    """All suites with both kinds of numbers on the plain outer header; one of each kind with every outer header."""
+    variants = [(name, icv) for name in NAMES for icv in ((None, 12, 8) if name.endswith("-gcm") else (None,))]
+    plain = [(name, icv, esn, 4, False) for name, icv in variants for esn in (False, True)]
+    wrapped = [(name, None, esn, outer, udp)
+               for name in ("aes-256-gcm", "chacha20-poly1305", "aes-256-gmac", "aes-256-cbc-hmac-sha256")
+               for esn in (False, True) for outer, udp in ((4, True), (6, False), (6, True))]
     return [Row(number, *row) for number, row in enumerate(plain + wrapped, 1)]
 
 

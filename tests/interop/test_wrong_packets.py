@@ -5,7 +5,7 @@ from esp import Suite
 from far_end import FarEnd, config_of, routes_of, sa_files_of
 from packets import *
 
-KINDS = ["aes-256-gcm", "chacha20-poly1305", "aes-256-gmac"]
+KINDS = ["aes-256-gcm", "chacha20-poly1305", "aes-256-gmac", "aes-256-cbc-hmac-sha256"]
 FAR = {name: FarEnd(number, Suite(name), udp=number % 2 == 0) for number, name in enumerate(KINDS, 1)}
 CONFIG, SA_FILES, ROUTES = (of(list(FAR.values())) for of in (config_of, sa_files_of, routes_of))
 TCP_HEADER = bytes(TCP(sport=1, dport=2))

@@ -181,6 +181,25 @@ TEST_F(SaFileTest, IntegrityKeysBelongToCbcAlone) {
               "t.sa.yaml:1:137: found an integrity key, expected none with aes-256-gcm: its key does both");
 }
 
+TEST_F(SaFileTest, AesGcmHasThreeLengthsOfItsCheckValue) {
+    const auto with = [&](const std::string& suite, const char* icv) {
+        return "outbound: { spi: 256, icv: " + std::string{icv} + ", suite: " + suite + ", key: " + kKeyA +
+               " }\ninbound: { spi: 257, suite: aes-256-gcm, key: " + kKeyB + " }\n";
+    };
+    for (const auto& [text, length] : {std::pair{"8", 8u}, {"12", 12u}, {"16", 16u}}) {
+        const auto file = load_sa_file(write(with("aes-256-gcm", text)));
+        ASSERT_TRUE(file) << to_string(file.error().at(0));
+        EXPECT_EQ(file->outbound.icv_len, length);
+        EXPECT_EQ(file->inbound.icv_len, 0u) << "the suite's own";
+    }
+    for (const char* wrong : {"0", "4", "15", "17", "32"}) {
+        EXPECT_EQ(errors(write(with("aes-256-gcm", wrong))),
+                  "t.sa.yaml:1:28: found '" + std::string{wrong} + "', expected an ICV of 8, 12 or 16 bytes");
+    }
+    EXPECT_EQ(errors(write(with("chacha20-poly1305", "12"))),
+              "t.sa.yaml:1:28: found '12', expected an ICV of 16 bytes with chacha20-poly1305");
+}
+
 TEST_F(SaFileTest, BrokenSuitesAreRefusedWithTheirAlternative) {
     const std::pair<const char*, const char*> rows[] = {{"3des-cbc", "3DES is broken"},
                                                         {"3DES-CBC-HMAC-SHA256", "3DES is broken"},
