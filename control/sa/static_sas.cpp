@@ -14,6 +14,8 @@ std::unexpected<Error> with(const std::string& what, const std::string& why) {
     return std::unexpected(Error{what + ": " + why});
 }
 
+SaUsage sum(const SaUsage& a, const SaUsage& b) noexcept { return {a.packets + b.packets, a.bytes + b.bytes}; }
+
 Result<void> make_directory(const std::filesystem::path& path) {
     std::error_code error;
     if (std::filesystem::create_directories(path, error)) {  // one that was there keeps its mode
@@ -24,14 +26,10 @@ Result<void> make_directory(const std::filesystem::path& path) {
 
 }  // namespace
 
-SaUsage StaticSas::Entry::sent() const noexcept {
-    return {out->next_seq() - 1, before.sent_bytes + out->usage().bytes};
-}
+// Sequence numbers say less: a hard stop costs as many as were reserved ahead.
+SaUsage StaticSas::Entry::sent() const noexcept { return sum(before.sent, out->usage()); }
 
-SaUsage StaticSas::Entry::received() const noexcept {
-    const SaUsage now = in->usage();
-    return {before.received.packets + now.packets, before.received.bytes + now.bytes};
-}
+SaUsage StaticSas::Entry::received() const noexcept { return sum(before.received, in->usage()); }
 
 Result<void> StaticSas::open(const Engine& engine, const Config& config, const std::vector<SaFile>& files,
                              std::vector<TunnelSas>& sas, std::uint64_t now) {
@@ -154,7 +152,7 @@ bool StaticSas::watch_one(const Config& config, Metrics& metrics, std::uint64_t 
 
 void StaticSas::write_usage(const Config& config) {
     for (Entry& sa : entries_) {
-        const KeyUsage now{sa.before.since_s, sa.sent().bytes, sa.received()};
+        const KeyUsage now{sa.before.since_s, sa.sent(), sa.received()};
         if (sa.usage_file.empty() || now == sa.written) {
             continue;
         }

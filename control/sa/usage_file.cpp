@@ -10,13 +10,16 @@ namespace twinspan {
 std::expected<KeyUsage, std::string> read_usage(const std::filesystem::path& file, std::uint64_t now_s) {
     std::error_code error;
     if (!std::filesystem::exists(file, error) && !error) {
-        return KeyUsage{.since_s = now_s, .sent_bytes = 0, .received = {}};
+        return KeyUsage{.since_s = now_s, .sent = {}, .received = {}};
     }
     KeyUsage usage;
     std::ifstream in{file};
-    in >> usage.since_s >> usage.sent_bytes >> usage.received.packets >> usage.received.bytes;
+    in >> usage.since_s;
+    for (SaUsage* used : {&usage.sent, &usage.received}) {
+        in >> used->packets >> used->bytes;
+    }
     if (!in) {
-        return std::unexpected(file.string() + ": found something else, expected four numbers of a lifetime");
+        return std::unexpected(file.string() + ": found something else, expected five numbers of a lifetime");
     }
     return usage;
 }
@@ -25,8 +28,11 @@ std::expected<void, std::string> write_usage(const std::filesystem::path& file, 
     std::filesystem::path next = file;
     next += ".next";
     std::ofstream out{next, std::ios::trunc};
-    out << usage.since_s << ' ' << usage.sent_bytes << ' ' << usage.received.packets << ' ' << usage.received.bytes
-        << '\n';
+    out << usage.since_s;
+    for (const SaUsage& used : {usage.sent, usage.received}) {
+        out << ' ' << used.packets << ' ' << used.bytes;
+    }
+    out << '\n';
     out.close();
     std::error_code error;
     if (out) {

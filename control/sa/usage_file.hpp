@@ -13,7 +13,7 @@ namespace twinspan {
 
 struct KeyUsage {
     std::uint64_t since_s = 0;  // when the keys came into use, since 1970
-    std::uint64_t sent_bytes = 0;
+    SaUsage sent;
     SaUsage received;
     friend bool operator==(const KeyUsage&, const KeyUsage&) = default;
 };

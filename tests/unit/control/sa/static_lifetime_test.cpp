@@ -90,7 +90,7 @@ TEST_F(StaticLifetime, TheInboundSaEndsByItself) {
     EXPECT_TRUE(store->sas_of(0).worn_out);
 }
 
-TEST_F(StaticLifetime, PacketsAreCountedBySequenceNumberAndTimeFromTheFirstUse) {
+TEST_F(StaticLifetime, PacketsAreCountedAndTimeFromTheFirstUse) {
     config.tunnels[0].lifetime = {.bytes = 0, .packets = 1000, .seconds = 100};
     EXPECT_EQ(out().reserve_burst(900).granted, 900u);
     watch();
@@ -120,6 +120,17 @@ TEST_F(StaticLifetime, ARestartDoesNotBeginAnew) {
     EXPECT_EQ(watch(), 1u) << "what is worn out stays so";
 }
 
+TEST_F(StaticLifetime, NumbersThatACrashHasCostAreNotPackets) {
+    config.tunnels[0].lifetime = {.bytes = 0, .packets = 1000, .seconds = 0};
+    EXPECT_EQ(out().reserve_burst(100).granted, 100u);
+    store->write_usage(config);
+    store.reset();
+    open();
+    EXPECT_GT(out().next_seq(), 1000u);
+    EXPECT_EQ(store->entries()[0].sent().packets, 100u);
+    EXPECT_EQ(watch(), 0u);
+}
+
 TEST_F(StaticLifetime, AFileThatIsNoneOfOursStopsTheStart) {
     store.reset();
     for (const auto& file : std::filesystem::directory_iterator(config.state_dir)) {
@@ -132,7 +143,7 @@ TEST_F(StaticLifetime, AFileThatIsNoneOfOursStopsTheStart) {
     StaticSas other;
     const auto opened = other.open(engine, config, files, sas, now);
     ASSERT_FALSE(opened);
-    EXPECT_NE(opened.error().what.find("expected four numbers"), std::string::npos);
+    EXPECT_NE(opened.error().what.find("expected five numbers"), std::string::npos);
 }
 
 TEST(Lifetime, LeftIsWhatIsBetweenUsedAndTheHardLimit) {
