@@ -142,18 +142,24 @@ constexpr Column kWorkers[] = {
     {"injected", "injected", Format::count},
     {"generated", "generated", Format::count},
     {"taken", "taken", Format::count},
+};
+constexpr Column kAccountingOut[] = {
+    {"thread", "name"},
     {"tx", "tx", Format::count},
     {"punted", "punted", Format::count},
     {"handed", "handed", Format::count},
     {"drops", "drops", Format::count},
 };
-constexpr Column kAccounting[] = {
+constexpr Column kAccountingIn[] = {
     {"thread", "name"},
     {"rx", "rx", Format::count},
     {"injected", "injected", Format::count},
     {"generated", "generated", Format::count},
     {"fragmented", "fragmented", Format::count},
     {"taken", "taken", Format::count},
+};
+constexpr Column kAccountingOut[] = {
+    {"thread", "name"},
     {"tx", "tx", Format::count},
     {"punted", "punted", Format::count},
     {"merged", "merged", Format::count},
@@ -299,8 +305,9 @@ std::string accounting(const json& data) {
     rows.push_back(total);
     const auto found = data.find("exact");
     const bool exact = found != data.end() && *found == json(true);
-    return render(kAccounting, rows) + "\nrx + injected + generated + fragmented + taken " +
-           (exact ? "=" : "differs from") + " tx + punted + merged + handed + held + drops\n";
+    return two_tables(kAccountingIn, kAccountingOut, rows, "no threads") +
+           "\nrx + injected + generated + fragmented + taken " + (exact ? "=" : "differs from") +
+           " tx + punted + merged + handed + held + drops\n";
 }
 
 struct View {

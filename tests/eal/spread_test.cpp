@@ -49,6 +49,7 @@ protected:
         return ethernet_frame(SmallWorld::kOurPriMac, SmallWorld::kMsee1Mac, {&tag, 1},
                               ip_packet({.src = "20.51.0.4", .dst = "203.0.113.1"}, +IpProtocol::esp, esp));
     }
+    std::uint64_t helped() { return team.total(&WorkerCounters::helped); }
     void expect_all_in_order(std::uint32_t sent) {
         std::uint32_t next = 0;
         for (const rte_mbuf* m : team.members[0].sent) {
@@ -72,19 +73,24 @@ protected:
 INSTANTIATE_TEST_SUITE_P(Workers, SpreadTest, testing::Values(1, 2, 3, 4));
 
 TEST_P(SpreadTest, OthersOpenAndTheOrderStays) {
-    peer_sends(0, 3800);
-    team.run([&] {
-        ++team.world.config.generation;
-        team.publish();
-    });
-    expect_all_in_order(3800);
+    constexpr std::uint32_t kAtOnce = 3800;
+    std::uint32_t sent = 0;
+    // On a busy machine the receiver may be done before another worker has begun.
+    for (unsigned round = 0; round == 0 || (GetParam() > 1 && round < 20 && helped() == 0); ++round) {
+        peer_sends(sent, kAtOnce);
+        sent += kAtOnce;
+        team.run([&] {
+            ++team.world.config.generation;
+            team.publish();
+        });
+    }
+    expect_all_in_order(sent);
     for (std::size_t w = 1; w < team.members.size(); ++w) {
         EXPECT_TRUE(team.members[w].sent.empty()) << "the receiver sends";
     }
-    const std::uint64_t helped = team.total(&WorkerCounters::helped);
     EXPECT_EQ(team.members[0].counters->helped.read(), 0u) << "one does not help oneself";
     if (GetParam() > 1) {
-        EXPECT_GT(helped, 0u) << "the others have nothing else to do";
+        EXPECT_GT(helped(), 0u) << "the others have nothing else to do";
     }
 }
 

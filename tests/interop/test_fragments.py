@@ -10,6 +10,7 @@ from harness import CONFIG as BASE
 from harness import eventually
 from packets import *
 from scapy.layers.inet import defragment, fragment
+from scapy.packet import Packet
 from wire import inside
 
 MTU, PCAP = 2000, True  # of the ports; what they lead to takes less

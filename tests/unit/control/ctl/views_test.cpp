@@ -111,9 +111,13 @@ TEST(Views, ShowWhatTheReplySays) {
          "reason       count  meaning\n"
          "unsolicited  1,234  Microsoft or public peering tried to reach the inside without a session\n"},
         {"accounting",
-         "thread          rx  injected  generated  fragmented  taken   tx  punted  merged  handed  held  drops  exact\n"
-         "worker 0     1,000        10          1           5      3  901      11       4       3    -1    101  yes\n"
-         "all workers  1,000        10          1           5      3  901      11       2       3     2    100  yes\n"
+         "thread          rx  injected  generated  fragmented  taken\n"
+         "worker 0     1,000        10          1           5      3\n"
+         "all workers  1,000        10          1           5      3\n"
+         "\n"
+         "thread        tx  punted  merged  handed  held  drops  exact\n"
+         "worker 0     901      11       4       3    -1    101  yes\n"
+         "all workers  901      11       2       3     2    100  yes\n"
          "\nrx + injected + generated + fragmented + taken = tx + punted + merged + handed + held + drops\n"},
     };
     for (const Golden& row : rows) {
