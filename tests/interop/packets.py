@@ -81,6 +81,7 @@ def hop(packet: Packet) -> Packet:
     copy = packet.copy()
     if isinstance(copy, IP):
         copy.ttl -= 1
+        del copy.chksum  # of a packet that was taken apart it stands for the other TTL
     else:
         copy.hlim -= 1
     return copy

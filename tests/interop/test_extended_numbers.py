@@ -53,6 +53,22 @@ def test_the_upper_half_is_authenticated(site, far):
         arrive(site, far.seal(inner(far), far.sequence + TURN + 1), far.seal(inner(far), far.sequence % TURN + 5))
 
 
+def test_found_again_after_a_loss_of_more_than_2_to_the_32(site, far):
+    """Appendix A3: as if two turns and more had been lost. After 64 packets that fail it looks further, and goes on there with the
+    next burst; a packet from before stays refused."""
+    passes(site, far, far.sequence + 10)
+    old = far.sequence
+    ahead = (old // TURN + 3) * TURN + old % TURN + 1000
+    failed = site.daemon.drops().get("esp_auth_failed", 0)
+    arrive(site, *(far.seal(inner(far), ahead + at) for at in range(100)))
+    site.lan.expect(has(UDP))
+    assert site.daemon.drops()["esp_auth_failed"] >= failed + 64
+    site.quiet()
+    passes(site, far, far.sequence + 1)
+    with site.dropped(esp_auth_failed=1):
+        arrive(site, far.seal(inner(far), old + 1))
+
+
 def state_file(site, far):
     return next(path for path in (site.folder / "state").iterdir() if f"\nspi {far.spi_in}\n" in path.read_text(errors="replace"))
 
@@ -94,19 +110,3 @@ def test_out_stops_before_32_bits_end(site):
             _, opened = PLAIN.expect(site.primary)
             assert bytes(opened).hex() == bytes(hop(packet)).hex()
     assert PLAIN.opened == TURN - 1
-
-
-def test_found_again_after_a_loss_of_more_than_2_to_the_32(site, far):
-    """Appendix A3: as if two turns and more had been lost. After 64 packets that fail it looks further, and goes on there with the
-    next burst; a packet from before stays refused."""
-    passes(site, far, far.sequence + 10)
-    old = far.sequence
-    ahead = (old // TURN + 3) * TURN + old % TURN + 1000
-    failed = site.daemon.drops().get("esp_auth_failed", 0)
-    arrive(site, *(far.seal(inner(far), ahead + at) for at in range(100)))
-    site.lan.expect(has(UDP))
-    assert site.daemon.drops()["esp_auth_failed"] >= failed + 64
-    site.quiet()
-    passes(site, far, far.sequence + 1)
-    with site.dropped(esp_auth_failed=1):
-        arrive(site, far.seal(inner(far), old + 1))

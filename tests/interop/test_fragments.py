@@ -47,7 +47,9 @@ def check_pieces(pieces: list[Packet], whole: Packet, mtu: int) -> None:
     assert all(len(piece) <= mtu and piece.id == whole.id and piece.ttl == whole.ttl for piece in pieces)
     assert len(pieces[0]) > mtu - 8
     for piece in pieces:
-        assert recomputed(piece) == bytes(piece)
+        header = IP(bytes(piece))
+        del header.chksum
+        assert piece.len == len(bytes(piece)) and IP(bytes(header)).chksum == piece.chksum
     assert bytes(joined(pieces)) == bytes(whole)
 
 
