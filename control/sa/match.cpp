@@ -98,6 +98,12 @@ std::string refusal_of_peer(const Config& config, std::size_t tunnel, const IpAd
     if (peer.family != mine.local.family) {
         return "the tunnel's end here is " + mine.local.text();
     }
+    const auto is_there = [&](const auto& own) { return IpAddress::from(own.address) == peer; };
+    if (std::ranges::any_of(config.legs, [&](const LegConfig& leg) {
+        return std::ranges::any_of(leg.addresses4, is_there) || std::ranges::any_of(leg.addresses6, is_there);
+    })) {
+        return "which is our own";
+    }
     const auto covers = [&](const auto& prefix) { return to_prefix(prefix).contains(peer); };
     if (std::ranges::any_of(config.encrypt4, covers) || std::ranges::any_of(config.encrypt6, covers)) {
         return "which is under encrypt";

@@ -93,6 +93,13 @@ TEST_F(Moving, BareEspIsNotMovedByAPacket) {
     EXPECT_EQ(site.metrics[Metric::tunnel_moves], 0u);
 }
 
+TEST_F(Moving, NoPeerMovesToWhereWeAre) {
+    site.world.config.legs[0].addresses4 = {{IpAddress::parse("198.51.100.77").value().v4(), 30}};
+    map("198.51.100.77", 4500);
+    EXPECT_FALSE(site.tunnel().moved_to);
+    EXPECT_EQ(site.metrics[Metric::tunnel_moves_refused], 1u);
+}
+
 TEST_F(Moving, NoPeerMovesUnderEncryptOrOutsideOfAccept) {
     site.world.config.encrypt4 = {{IpAddress::parse("10.20.0.0").value().v4(), 16}};
     site.world.config.legs[0].zone = Zone::microsoft_peering;
