@@ -97,8 +97,11 @@ public:
         }
         ++turn_;
         fed_ += n;
-        if (looks_ != 0 && --looks_ % kLook == 0) {
-            next_look();
+        if (looks_ != 0) {
+            --looks_;
+            if (looks_ % kLook == 0) {
+                next_look();
+            }
         }
         write(packets, n);
         return n;

@@ -142,9 +142,6 @@ constexpr Column kWorkers[] = {
     {"injected", "injected", Format::count},
     {"generated", "generated", Format::count},
     {"taken", "taken", Format::count},
-};
-constexpr Column kAccountingOut[] = {
-    {"thread", "name"},
     {"tx", "tx", Format::count},
     {"punted", "punted", Format::count},
     {"handed", "handed", Format::count},

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 namespace twinspan {
@@ -37,9 +38,7 @@ inline constexpr std::uint8_t kDefaultHopLimit = 64;
 using DscpMap = std::array<std::uint8_t, 64>;
 consteval DscpMap identity_dscp_map() {
     DscpMap map{};
-    for (std::uint8_t i = 0; i < map.size(); ++i) {
-        map[i] = i;
-    }
+    std::iota(map.begin(), map.end(), std::uint8_t{0});
     return map;
 }
 
