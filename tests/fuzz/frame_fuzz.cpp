@@ -39,7 +39,7 @@ test::Bytes from_peer(test::GraphWorld& world, std::span<const std::uint8_t> inp
         outer = (how & kInUdp) != 0 ? world.from_peer_in_udp(packet, 4500, tos) : world.from_peer(packet, tos);
         if ((how & kForged) != 0) {
             const std::size_t esp_at = world.config.tunnels[0].outer_len;
-            const std::size_t bit = (input[2] << 8 | input[3]) % (8 * (outer.size() - esp_at));
+            const std::size_t bit = (std::size_t{input[2]} << 8 | input[3]) % (8 * (outer.size() - esp_at));
             outer[esp_at + bit / 8] ^= static_cast<std::uint8_t>(1u << bit % 8);
         }
     }

@@ -108,7 +108,7 @@ public:
         now_ += (op[0] & 8) != 0 ? op[4] : 0u;
         const auto ecn = static_cast<std::uint8_t>(op[0] >> 4 & 3);
         buffers_ = (op[0] & 64) == 0;
-        const unsigned offset = (op[1] << 8 | op[2]) % 0x2000u * 8u;
+        const unsigned offset = (unsigned{op[1]} << 8 | op[2]) % 0x2000u * 8u;
         const std::vector<std::uint8_t> payload(op[3] * ((op[0] & 128) != 0 ? 40u : 1u), op[4]);
         const std::array<std::uint8_t, 4> header{0x45, op[0], op[1], op[2]};
         const Model::Answer expected = models_[id].add(offset, payload, more, ecn, now_, buffers_);
