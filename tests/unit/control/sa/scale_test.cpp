@@ -131,7 +131,7 @@ TEST_F(Scale, TenThousandChangesASecondLeaveTimeForOtherWork) {
     const std::size_t publications = tables.publications;
     constexpr std::uint32_t kRekeys = 2500;
     for (std::uint32_t i = 0; i < kRekeys; ++i) {
-        rekey(2, i * 4 % kTunnels);
+        rekey(2, static_cast<std::uint32_t>(i * 4 % kTunnels));
         store->commit();
     }
     while (tables.current->inbound_sas.find(spi(2, (kRekeys - 1) * 4, false)) == nullptr) {
