@@ -8,3 +8,7 @@ else()
     add_library(twinspan_test_support INTERFACE)
     target_link_libraries(twinspan_test_support INTERFACE twinspan_dataplane)
 endif()
+
+# The one source that knows the tree's absolute path: the others' objects serve every clone from one compiler cache.
+set_source_files_properties(${PROJECT_SOURCE_DIR}/tests/support/source_path.cpp PROPERTIES
+                            COMPILE_DEFINITIONS TWINSPAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")

@@ -3,10 +3,6 @@
 find_package(GTest REQUIRED)
 include(GoogleTest)
 
-# The one source that knows the tree's absolute path: the others' objects serve every clone from one compiler cache.
-set_source_files_properties(${PROJECT_SOURCE_DIR}/tests/support/source_path.cpp PROPERTIES
-                            COMPILE_DEFINITIONS TWINSPAN_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-
 set(test_programs)
 foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control eal)
     # What a suite shares lies beside its tests.
