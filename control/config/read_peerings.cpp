@@ -302,7 +302,9 @@ private:
         map.read("udp", out.udp, kTime, parse_seconds);
         map.read("tcp-established", out.tcp_established, kTime, parse_seconds);
         map.read("tcp-transitory", out.tcp_transitory, kTime, parse_seconds);
+        map.read("tcp-closing", out.tcp_closing, kTime, parse_seconds);
         map.read("icmp", out.icmp, kTime, parse_seconds);
+        map.read("other", out.other, kTime, parse_seconds);
     }
 
     void read_accept(const YAML::Node& node) {

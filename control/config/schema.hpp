@@ -28,7 +28,8 @@ inline constexpr std::string_view kLegBgp[] = {"peer",         "peer-asn",    "p
                                                "max-prefixes", "communities", "local-preference", "prepend"};
 inline constexpr std::string_view kVlan[] = {"outer", "inner", "ethertype"};
 inline constexpr std::string_view kNat[] = {"pool", "ports", "timeouts", "sessions"};
-inline constexpr std::string_view kTimeouts[] = {"udp", "tcp-established", "tcp-transitory", "icmp"};
+inline constexpr std::string_view kTimeouts[] = {"udp",  "tcp-established", "tcp-transitory", "tcp-closing", "icmp",
+                                                 "other"};
 inline constexpr std::string_view kTunnel[] = {"if-id",  "link",    "local",      "remote",      "mtu",     "sa-file",
                                                "netdev", "address", "ike",        "bgp",         "dscp",    "ecn",
                                                "df",     "ttl",     "flow-label", "peer-window", "decrypt", "lifetime"};

@@ -62,9 +62,7 @@ std::string session_state(const NatSessionView& session) {
     if (session.protocol() != +IpProtocol::tcp) {
         return "";
     }
-    return nat_tcp::closing(session.tcp)                ? "closing"
-           : (session.tcp & nat_tcp::kEstablished) != 0 ? "established"
-                                                        : "opening";
+    return nat_tcp::closing(session.tcp) ? "closing" : nat_tcp::opened(session.tcp) ? "established" : "opening";
 }
 
 // Sessions are stamped by the workers' coarse clock; the one seen last tells what time that clock has, at least.

@@ -73,11 +73,13 @@ struct Ipv4Range {
     be32 last{};
 };
 
-struct NatTimeouts {  // seconds; RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 5508 REQ-1
+struct NatTimeouts {  // seconds idle; RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 7857 section 2.1, RFC 5508 REQ-2
     std::uint32_t udp = 300;
     std::uint32_t tcp_established = 7440;
-    std::uint32_t tcp_transitory = 240;
+    std::uint32_t tcp_transitory = 240;  // half open
+    std::uint32_t tcp_closing = 240;     // closed by both sides, or reset
     std::uint32_t icmp = 60;
+    std::uint32_t other = 300;  // protocols without ports
 };
 
 struct NatPool {

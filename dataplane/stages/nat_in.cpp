@@ -38,7 +38,8 @@ Verdict prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
     return Verdict::keep();
 }
 
-void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
+// Returns whether the packet keeps the session alive.
+bool rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
     const NatKey inside = session.inside();
     const ChecksumDelta l4_delta = session.l4_delta.inverse();
     auto& ip = header_at<Ipv4Header>(m, 0);
@@ -49,8 +50,9 @@ void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
         auto& tcp = header_at<TcpHeader>(m, md.l4_offset);
         tcp.dst_port = inside.port();
         tcp.checksum = l4_delta.apply(tcp.checksum);
-        session.track_inbound(tcp.flags);
-    } else if (md.protocol == +IpProtocol::udp) {
+        return nat_tcp::track_inbound(session.tcp, tcp.flags);
+    }
+    if (md.protocol == +IpProtocol::udp) {
         auto& udp = header_at<UdpHeader>(m, md.l4_offset);
         udp.dst_port = inside.port();
         udp.checksum = l4_delta.apply_udp(udp.checksum);
@@ -60,6 +62,7 @@ void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
         icmp.checksum = checksum_of_echo(l4_delta.apply(icmp.checksum), icmp.id, icmp.sequence);
         md.src_port = inside.port();
     }
+    return true;
 }
 
 }  // namespace
@@ -82,8 +85,9 @@ void NatIn::process(Context& ctx, Batch& batch) noexcept {
         const NatKey& key = keys[i++];
         PacketMeta& md = meta(m);
         if (session != nullptr) [[likely]] {
-            session->seen(ctx.now_seconds);
-            rewrite(m, md, *session);
+            if (rewrite(m, md, *session)) [[likely]] {
+                session->seen(ctx.now_seconds);
+            }
         } else if (key.rest != 0) {
             return Drop::nat_no_session;
         }

@@ -55,7 +55,8 @@ Verdict prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
     return ctx.nat->open(ctx.worker, key, ctx.config->pools[key.pool()], ctx.now_seconds);
 }
 
-void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
+// Returns whether the packet keeps the session alive.
+bool rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
     const NatKey outside = session.outside();
     auto& ip = header_at<Ipv4Header>(m, 0);
     ip.src = outside.address();
@@ -65,8 +66,9 @@ void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
         auto& tcp = header_at<TcpHeader>(m, md.l4_offset);
         tcp.src_port = outside.port();
         tcp.checksum = session.l4_delta.apply(tcp.checksum);
-        session.track_outbound(tcp.flags);
-    } else if (md.protocol == +IpProtocol::udp) {
+        return nat_tcp::track_outbound(session.tcp, tcp.flags);
+    }
+    if (md.protocol == +IpProtocol::udp) {
         auto& udp = header_at<UdpHeader>(m, md.l4_offset);
         udp.src_port = outside.port();
         udp.checksum = session.l4_delta.apply_udp(udp.checksum);
@@ -76,6 +78,7 @@ void rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
         icmp.checksum = checksum_of_echo(session.l4_delta.apply(icmp.checksum), icmp.id, icmp.sequence);
         md.dst_port = outside.port();
     }
+    return true;
 }
 
 }  // namespace
@@ -106,8 +109,9 @@ void NatOut::process(Context& ctx, Batch& batch) noexcept {
             }
             session = opened.session;
         }
-        session->seen(ctx.now_seconds);
-        rewrite(m, meta(m), *session);
+        if (rewrite(m, meta(m), *session)) [[likely]] {
+            session->seen(ctx.now_seconds);
+        }
         return Verdict::keep();
     });
 }

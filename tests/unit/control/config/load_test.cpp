@@ -175,7 +175,9 @@ TEST(LoadConfig, ReadsEveryKey) {
     EXPECT_EQ(pool.timeouts.udp, 120u);
     EXPECT_EQ(pool.timeouts.tcp_established, 10800u);
     EXPECT_EQ(pool.timeouts.tcp_transitory, 300u);
+    EXPECT_EQ(pool.timeouts.tcp_closing, 360u);
     EXPECT_EQ(pool.timeouts.icmp, 30u);
+    EXPECT_EQ(pool.timeouts.other, 600u);
     EXPECT_EQ(pool.sessions, 262144u);
     EXPECT_EQ(to_string(config.accept.at(0).prefixes6.at(0)), "2603:1000::/24");
     EXPECT_EQ(config.tunnels.at(0).mtu, 1450);

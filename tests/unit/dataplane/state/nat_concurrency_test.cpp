@@ -59,7 +59,7 @@ void work(SharedTable& shared, std::uint16_t worker) {
                 ++shared.wrong;
             }
             opened.session->seen(now);
-            opened.session->track_outbound(kTcpAck);
+            nat_tcp::track_outbound(opened.session->tcp, kTcpAck);
             NatSession* back = table.find_outside(outside);
             if (back != nullptr && back->outside() != outside) {
                 ++shared.wrong;

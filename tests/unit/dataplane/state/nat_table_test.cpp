@@ -141,11 +141,11 @@ TEST(NatTable, TimeoutsFollowProtocolAndTcpState) {
         std::uint8_t protocol, tcp;
         std::uint32_t timeout;
     };
-    constexpr std::uint8_t kUp = nat_tcp::kReplied | nat_tcp::kEstablished;
+    constexpr std::uint8_t kUp = nat_tcp::kAckOut | nat_tcp::kAckIn;
     for (const Row& row :
          {Row{kUdp, 0, 300}, Row{+IpProtocol::icmp, 0, 60}, Row{+IpProtocol::tcp, 0, 240},
-          Row{+IpProtocol::tcp, nat_tcp::kReplied, 240}, Row{+IpProtocol::tcp, kUp, 7440},
-          Row{+IpProtocol::tcp, kUp | nat_tcp::kFinIn, 7440}, Row{+IpProtocol::tcp, kUp | nat_tcp::kReset, 240},
+          Row{+IpProtocol::tcp, nat_tcp::kAckIn, 240}, Row{+IpProtocol::tcp, kUp, 7440},
+          Row{+IpProtocol::tcp, kUp | nat_tcp::kFinIn, 7440}, Row{+IpProtocol::tcp, kUp | nat_tcp::kResetIn, 240},
           Row{+IpProtocol::tcp, kUp | nat_tcp::kFinIn | nat_tcp::kFinOut, 240}}) {
         Table table{nat_pool({"198.51.100.1"})};
         NatSession* session = table.open(inside(1, 1, 1, 1, row.protocol)).session;
