@@ -28,6 +28,9 @@ constexpr unsigned kOwnerRing = 4096;
 
 constexpr unsigned kOffers = 1024;
 
+// Of one worker: 60 ms of opening and ending 250,000 sessions a second, 1.5 MiB.
+constexpr std::size_t kNatEvents = 32768;
+
 // Of one packet's fragments those that come at all come together, and at 10 Gbit/s an ID is used again within a second
 // (RFC 4963).
 constexpr std::uint64_t kReassemblySeconds = 2;
@@ -73,6 +76,7 @@ struct Dataplane::Impl {
     std::unique_ptr<Fib4> fib4;
     std::unique_ptr<Fib6> fib6;
     std::unique_ptr<NatTable> nat;
+    std::unique_ptr<NatEventRings> nat_events;  // null: nobody wants any
     std::unique_ptr<PuntThread> punt;
     std::vector<std::unique_ptr<SharedRing<rte_mbuf>>>
         owners;  // by worker: packets for the tunnels that it alone encrypts; none for a single one
@@ -112,6 +116,12 @@ Result<void> Dataplane::Impl::make_tables() {
                                                    .workers = options.workers,
                                                    .memory = options.hugepages ? eal_memory() : NatMemory::anonymous()},
                                    snapshots->readers());
+    if (options.nat_events != 0) {
+        nat_events = std::make_unique<NatEventRings>(options.workers, options.nat_events, kNatEvents, rte_get_tsc_hz());
+        for (std::uint16_t w = 0; w < options.workers; ++w) {
+            nat->tell(w, nat_events->of(w));
+        }
+    }
     auto punt_thread = PuntThread::create("punt", options.workers, buffers.get());
     if (!punt_thread) {
         return std::unexpected(punt_thread.error());
@@ -310,5 +320,12 @@ std::vector<const WorkerCounters*> Dataplane::counters() const {
 }
 
 const NatTable& Dataplane::nat() const { return *impl_->nat; }
+
+std::size_t Dataplane::take_nat_events(std::size_t most, const std::function<void(const NatEvent&)>& fn) {
+    return impl_->nat_events != nullptr ? impl_->nat_events->take(most, fn) : 0;
+}
+std::uint64_t Dataplane::nat_events_lost() const {
+    return impl_->nat_events != nullptr ? impl_->nat_events->lost() : 0;
+}
 
 }  // namespace twinspan

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -19,6 +20,7 @@ namespace twinspan {
 class WorkerCounters;
 class IkeHold;
 class NatTable;
+struct NatEvent;
 
 struct DataplaneOptions {
     std::string name = "twinspan";  // EAL file prefix: a second daemon of this name is refused
@@ -35,6 +37,7 @@ struct DataplaneOptions {
     std::uint16_t reassembled = 256;      // packets in fragments for us, at once
     std::uint32_t large_buffers = 1023;   // for packets made whole or linear, 10 KiB each
     std::uint32_t nat_sessions = 1 << 17;
+    std::uint32_t nat_events = 0;         // NatEventMask: what take_nat_events() gives; 0: nothing, at no cost
     std::uint32_t max_routes4 = 1 << 21;  // also bounds memory for /25 and longer; taken when used
     std::uint32_t max_routes6 = 1 << 15;
     std::vector<std::string> eal_args;    // appended as they are
@@ -116,6 +119,10 @@ public:
     // written to Linux, `tx` those handed to the workers; the same equation holds.
     std::vector<const WorkerCounters*> counters() const;
     const NatTable& nat() const;
+    // What the NAT did since the last call: at most `most` events of each worker; their `time` is in milliseconds since
+    // 1970. Returns how many.
+    std::size_t take_nat_events(std::size_t most, const std::function<void(const NatEvent&)>& fn);
+    std::uint64_t nat_events_lost() const;
 
 private:
     struct Impl;

@@ -34,6 +34,7 @@ void NatTable::end(Worker& worker, std::uint32_t number) noexcept {
     NatPoolCounters& counters = worker.counters(inside.pool());
     counters.ended[static_cast<std::size_t>(nat_protocol(inside.protocol()))].add(1);
     counters.address_ended[NatPoolCounters::slot(session.outside().address())].add(1);
+    worker.tell(NatEventKind::session_ended, inside, session.outside());
 }
 
 // Returns the steps that are left.
@@ -110,9 +111,20 @@ void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<c
 }
 
 void NatTable::for_each(std::size_t limit, const std::function<void(const NatSessionView&)>& fn) const {
+    for (std::uint32_t next = 1; next != 0 && limit != 0;) {
+        next = walk(next, 1, [&](const NatSessionView& view) {
+            fn(view);
+            --limit;
+        });
+    }
+}
+
+std::uint32_t NatTable::walk(std::uint32_t first, std::uint32_t records,
+                             const std::function<void(const NatSessionView&)>& fn) const {
     const std::uint32_t high_water = numbers_.high_water();
     constexpr auto kAcquire = std::memory_order_acquire;
-    for (std::uint32_t number = 1; number <= high_water && limit != 0; ++number) {
+    std::uint32_t number = first;
+    for (; number <= high_water && records != 0; ++number, --records) {
         const NatSession& session = sessions_[number];
         const std::uint32_t generation = session.generation.load(kAcquire);
         if (session.live.load(kAcquire) == 0) {
@@ -127,9 +139,9 @@ void NatTable::for_each(std::size_t limit, const std::function<void(const NatSes
         };
         if (session.generation.load(std::memory_order_relaxed) == generation) {  // not reused while it was copied
             fn(view);
-            --limit;
         }
     }
+    return number <= high_water ? number : 0;
 }
 
 NatUsage NatTable::usage(std::uint16_t pool) const noexcept {

@@ -41,6 +41,7 @@ NatTable::Opened NatTable::open(std::uint16_t worker_index, const NatKey& inside
     const std::uint32_t number = numbers_.take(worker.numbers);
     if (number == 0) {
         counters.sessions_exhausted.add(1);
+        worker.tell(NatEventKind::sessions_exhausted, inside, {}, capacity_);
         return {nullptr, Drop::nat_sessions_exhausted};
     }
     NatSession& session = sessions_[number];
@@ -49,6 +50,8 @@ NatTable::Opened NatTable::open(std::uint16_t worker_index, const NatKey& inside
         numbers_.give(worker.numbers, number);  // nobody has seen it
         const bool ports = claim == Claim::ports_exhausted;
         (ports ? counters.ports_exhausted : counters.sessions_exhausted).add(1);
+        worker.tell(ports ? NatEventKind::addresses_exhausted : NatEventKind::sessions_exhausted, inside, {},
+                    capacity_);
         return {nullptr, ports ? Drop::nat_ports_exhausted : Drop::nat_sessions_exhausted};
     }
     const NatIndex::Inserted inserted = inside_.insert(hash_(inside), number, inside_is(inside));
@@ -58,11 +61,13 @@ NatTable::Opened NatTable::open(std::uint16_t worker_index, const NatKey& inside
             return {&sessions_[inserted.session], {}};
         }
         counters.sessions_exhausted.add(1);
+        worker.tell(NatEventKind::sessions_exhausted, inside, {}, capacity_);
         return {nullptr, Drop::nat_sessions_exhausted};
     }
     session.live.store(1, std::memory_order_release);
     counters.opened[static_cast<std::size_t>(nat_protocol(inside.protocol()))].add(1);
     counters.address_opened[NatPoolCounters::slot(session.outside().address())].add(1);
+    worker.tell(NatEventKind::session_created, inside, session.outside());
     return {&session, {}};
 }
 
@@ -86,6 +91,8 @@ NatTable::Claim NatTable::claim_outside(Worker& worker, std::uint32_t number, co
         if (claim != Claim::ports_exhausted) {
             return claim;
         }
+        worker.tell(NatEventKind::ports_exhausted, sessions_[number].inside(),
+                    nat_key(address_at(pool, ordinal), {}, {}, {}, sessions_[number].inside().protocol()));
         ordinal = ordinal + 1 == pool.address_count ? 0 : ordinal + 1;
     }
     return Claim::ports_exhausted;

@@ -5,6 +5,7 @@
 
 #include "dataplane/base/drop.hpp"
 #include "dataplane/config/snapshot.hpp"
+#include "dataplane/state/nat_events.hpp"
 #include "dataplane/state/nat_index.hpp"
 #include "dataplane/state/nat_key.hpp"
 #include "dataplane/state/nat_memory.hpp"
@@ -39,6 +40,9 @@ public:
     // `readers`: every worker is registered there and reports its quiescent states. Throws std::bad_alloc.
     NatTable(const NatTableOptions& options, rte_rcu_qsbr& readers);
 
+    // Before the workers begin: what this one opens and ends is told there, too.
+    void tell(std::uint16_t worker, NatEventRing& events) noexcept { workers_[worker].events = &events; }
+
     // worker: sessions[i] is the session of keys[i], or nullptr; keys whose `rest` is 0 have none. At most kBurst.
     void find_inside(std::span<const NatKey> keys, NatSession** sessions) noexcept;
     void find_outside(std::span<const NatKey> keys, NatSession** sessions) noexcept;
@@ -58,6 +62,9 @@ public:
     // Any thread, while workers go on: copies of up to `limit` live sessions; a session that changes meanwhile may be
     // missed.
     void for_each(std::size_t limit, const std::function<void(const NatSessionView&)>& fn) const;
+    // The same in steps: of `records` records from `first` on, the first of all being 1. Returns where to go on, or 0.
+    std::uint32_t walk(std::uint32_t first, std::uint32_t records,
+                       const std::function<void(const NatSessionView&)>& fn) const;
     NatUsage usage(std::uint16_t pool) const noexcept;
     std::uint64_t sessions_on(std::uint16_t pool, be32 address) const noexcept;
     std::uint32_t capacity() const noexcept { return capacity_; }
@@ -78,9 +85,16 @@ private:
         std::uint64_t grace = 0;
         std::uint32_t cursor = 0;  // of the sweep, in this worker's share
         std::uint32_t swept_at = 0;  // seconds
+        NatEventRing* events = nullptr;  // null: nobody keeps a log
         std::array<NatPoolCounters, kMaxNatPools> pools;
 
         NatPoolCounters& counters(std::uint16_t pool) noexcept { return pools[pool % kMaxNatPools]; }
+        void tell(NatEventKind kind, const NatKey& inside, const NatKey& outside = {},
+                  std::uint32_t value = 0) const noexcept {
+            if (events != nullptr) {
+                events->push({.inside = inside, .outside = outside, .value = value, .kind = kind});
+            }
+        }
     };
     enum class Claim : std::uint8_t { done, ports_exhausted, index_full };
 
