@@ -40,15 +40,18 @@ void prefetch_key(const Engine& engine, const SaCipher& cipher, const std::uint8
 std::size_t len_of(const SealJob& job) noexcept { return job.payload_len; }
 std::size_t len_of(const OpenJob& job) noexcept { return job.len; }
 
-// Of jobs[i]: the key, unless the packet before has the same one, and the packet's last line, which the stages have not
-// seen.
+// The last line of what will be longer has not been in a cache; that of what arrived has.
+void prefetch_end(const SealJob& job) noexcept { __builtin_prefetch(job.esp + job.payload_len, 1); }
+void prefetch_end(const OpenJob&) noexcept {}
+
+// Of jobs[i]: the key, unless the packet before has the same one, and the packet's end.
 template <class Job>
 void prefetch(const Engine& engine, std::span<Job> jobs, std::size_t i) noexcept {
     const Job& job = jobs[i];
     if (i == 0 || job.sa != jobs[i - 1].sa) {
         prefetch_key(engine, job.sa->cipher(), job.sa->schedule(), len_of(job));
     }
-    __builtin_prefetch(job.esp + len_of(job), 1);
+    prefetch_end(job);
 }
 
 void seal_one(Engine& engine, const SealJob& job) noexcept {

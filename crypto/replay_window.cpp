@@ -16,6 +16,16 @@ constexpr std::uint32_t age(std::uint64_t newest_block, std::uint64_t block) noe
     return static_cast<std::uint32_t>(newest_block) - static_cast<std::uint32_t>(block);
 }
 
+// How many of them, from the first on, count up one by one within one block.
+std::size_t counting_up(std::span<const std::uint64_t> seqs) noexcept {
+    const std::size_t most = std::min<std::size_t>(seqs.size(), ReplayWindow::kBlock - seqs[0] % ReplayWindow::kBlock);
+    std::size_t n = 1;
+    while (n < most && seqs[n] == seqs[0] + n) {
+        ++n;
+    }
+    return n;
+}
+
 }  // namespace
 
 std::expected<ReplayWindow, std::string> ReplayWindow::create(std::uint32_t bits, std::uint64_t seen_up_to) {
@@ -78,14 +88,10 @@ ReplayState ReplayWindow::state() const {
 ReplayWindow::ReplayWindow(ReplayWindow&& other) noexcept
     : bits_(other.bits_), slot_mask_(other.slot_mask_), slots_(std::move(other.slots_)), highest_(other.highest()) {}
 
-ReplayVerdict ReplayWindow::check(std::uint64_t seq) const noexcept {
+ReplayVerdict ReplayWindow::check_below_highest(std::uint64_t seq) const noexcept {
     const std::uint64_t word = slots_[block_of(seq) & slot_mask_].load(std::memory_order_acquire);
-    const std::uint64_t highest = this->highest();
-    if (left_of_window(seq, highest)) {
+    if (left_of_window(seq, highest())) {
         return ReplayVerdict::too_old;
-    }
-    if (seq > highest) {
-        return ReplayVerdict::fresh;
     }
     const bool same_block = static_cast<std::uint32_t>(word >> 32) == static_cast<std::uint32_t>(block_of(seq));
     return same_block && (word & bit_of(seq)) != 0 ? ReplayVerdict::seen : ReplayVerdict::fresh;
@@ -94,25 +100,51 @@ ReplayVerdict ReplayWindow::check(std::uint64_t seq) const noexcept {
 std::uint64_t ReplayWindow::accept_burst(std::span<const std::uint64_t> seqs) noexcept {
     std::uint64_t accepted = 0;
     for (std::size_t i = 0; i < seqs.size();) {
-        const std::uint64_t block = block_of(seqs[i]);
-        std::uint64_t newest = seqs[i];
-        std::size_t end = i + 1;
-        while (end < seqs.size() && block_of(seqs[end]) == block) {
-            newest = std::max(newest, seqs[end++]);
+        const std::size_t counting = counting_up(seqs.subspan(i));
+        std::size_t end = i + counting;
+        if (end == seqs.size() || block_of(seqs[end]) != block_of(seqs[i])) [[likely]] {
+            accepted |= std::uint64_t{accept_counting(seqs[i], counting)} << i;
+        } else {
+            while (end < seqs.size() && block_of(seqs[end]) == block_of(seqs[i])) {
+                ++end;
+            }
+            accepted |= accept_block(seqs.subspan(i, end - i)) << i;
         }
-        // A block is no wider than the smallest window: its newest number cannot push its oldest one out.
-        raise_highest(newest);
-        const std::uint64_t highest = this->highest();
-        std::uint32_t wanted = 0;
-        for (std::size_t k = i; k < end; ++k) {
-            wanted |= left_of_window(seqs[k], highest) ? 0 : bit_of(seqs[k]);
+        i = end;
+    }
+    return accepted;
+}
+
+// `n` numbers of one block from `first` on; bit k of the result is that of first + k. A block is no wider than the
+// smallest window: its newest number cannot push its oldest one out.
+std::uint32_t ReplayWindow::accept_counting(std::uint64_t first, std::size_t n) noexcept {
+    raise_highest(first + n - 1);
+    if (left_of_window(first, highest())) [[unlikely]] {
+        std::uint32_t accepted = 0;
+        for (std::size_t k = 0; k < n; ++k) {
+            if (!left_of_window(first + k, highest())) {
+                accepted |= (set_in_block(block_of(first), bit_of(first + k)) != 0 ? 1u : 0u) << k;
+            }
         }
-        std::uint32_t won = wanted == 0 ? 0 : set_in_block(block, wanted);
-        for (; i < end; ++i) {
-            const std::uint32_t bit = bit_of(seqs[i]);
-            accepted |= std::uint64_t{(won & bit) != 0} << i;
-            won &= ~bit;  // the second of two equal numbers in one burst
-        }
+        return accepted;
+    }
+    return set_in_block(block_of(first), (~std::uint32_t{0} >> (kBlock - n)) << first % kBlock) >> first % kBlock;
+}
+
+// Numbers of one block in any order; bit i of the result is that of seqs[i].
+std::uint64_t ReplayWindow::accept_block(std::span<const std::uint64_t> seqs) noexcept {
+    raise_highest(*std::ranges::max_element(seqs));
+    const std::uint64_t highest = this->highest();
+    std::uint32_t wanted = 0;
+    for (const std::uint64_t seq : seqs) {
+        wanted |= left_of_window(seq, highest) ? 0 : bit_of(seq);
+    }
+    std::uint32_t won = wanted == 0 ? 0 : set_in_block(block_of(seqs[0]), wanted);
+    std::uint64_t accepted = 0;
+    for (std::size_t i = 0; i < seqs.size(); ++i) {
+        const std::uint32_t bit = bit_of(seqs[i]);
+        accepted |= std::uint64_t{(won & bit) != 0} << i;
+        won &= ~bit;  // the second of two equal numbers in one burst
     }
     return accepted;
 }

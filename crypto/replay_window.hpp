@@ -44,7 +44,9 @@ public:
     ReplayWindow(ReplayWindow&& other) noexcept;  // before any worker knows the window
 
     // Worker, before decryption: a cheap look that spares the cipher most replays. Promises nothing.
-    ReplayVerdict check(std::uint64_t seq) const noexcept;
+    ReplayVerdict check(std::uint64_t seq) const noexcept {
+        return seq > highest() ? ReplayVerdict::fresh : check_below_highest(seq);
+    }
 
     // Worker, some time before check.
     void prefetch(std::uint64_t seq) const noexcept { __builtin_prefetch(&slots_[seq / kBlock & slot_mask_]); }
@@ -64,7 +66,10 @@ private:
     using Slot = std::atomic<std::uint64_t>;
 
     ReplayWindow(std::uint32_t bits, std::uint64_t seen_up_to);
+    ReplayVerdict check_below_highest(std::uint64_t seq) const noexcept;
     bool was_seen(std::uint64_t seq) const noexcept;
+    std::uint32_t accept_counting(std::uint64_t first, std::size_t n) noexcept;
+    std::uint64_t accept_block(std::span<const std::uint64_t> seqs) noexcept;
     void raise_highest(std::uint64_t seq) noexcept;
     std::uint32_t set_in_block(std::uint64_t block, std::uint32_t wanted) noexcept;
     bool left_of_window(std::uint64_t seq, std::uint64_t highest) const noexcept {

@@ -3,6 +3,8 @@
 #include "dataplane/packet/ecn.hpp"
 #include "dataplane/stages/esp_open.hpp"
 
+#include <numeric>
+
 namespace twinspan {
 namespace {
 
@@ -62,26 +64,46 @@ struct Share {
     std::uint32_t key;             // the SPI
     std::uint16_t count;           // authentic packets
     std::uint16_t end;             // of its part of the sorted arrays, while that is filled
+
+    void add(std::uint64_t n, std::uint64_t n_bytes) noexcept {
+        packets += n;
+        bytes += n_bytes;
+    }
 };
 
 class Accepting {
 public:
     Accepting(Context& ctx, Batch& batch, const EspArrivals& in) noexcept : ctx_(ctx), batch_(batch), in_(in) {}
 
+    // Nearly every burst is authentic and of one SA. Then nothing has to be sorted.
+    bool gather_one() noexcept {
+        const std::uint16_t n = batch_.size();
+        const InboundSaEntry* first = n == 0 ? nullptr : in_.entry[0];
+        bool one = n != 0;
+        for (std::uint16_t i = 0; i < n; ++i) {
+            one &= in_.entry[i] == first && is_authentic(in_.job[i].opened.status);
+            sorted_[i] = in_.job[i].seq;
+        }
+        if (one) [[likely]] {
+            shares_[share_of(*first)].count = n;
+            share_of_.fill(0);
+            packet_ = kInOrder;
+            mark(*shares_.begin(), 0);
+        }
+        return one;
+    }
+
     void gather() noexcept {
         const InboundSaEntry* before = nullptr;
         std::uint8_t share = 0;
         for (std::uint16_t i = 0; i < batch_.size(); ++i) {
+            share_of_[i] = 0;
             if (!is_authentic(in_.job[i].opened.status)) [[unlikely]] {
                 continue;
             }
             if (in_.entry[i] != before) {
                 before = in_.entry[i];
-                share = shares_.find(before->spi, [before](Share& s) noexcept {
-                    s.entry = before;
-                    s.packets = s.bytes = 0;
-                    s.count = 0;
-                });
+                share = share_of(*before);
             }
             ++shares_[share].count;
             share_of_[i] = share;
@@ -103,19 +125,14 @@ public:
             }
         }
         for (const Share& share : shares_) {
-            const auto first = static_cast<std::uint16_t>(share.end - share.count);
-            const std::uint64_t fresh = share.entry->sa->replay().accept_burst({&sorted_[first], share.count});
-            for (std::uint16_t k = 0; k < share.count; ++k) {
-                fresh_ |= (fresh >> k & 1) << packet_[first + k];
-            }
-            if (share.entry->encapsulation.udp()) {
-                note_peer(share, first, fresh);
-            }
+            mark(share, static_cast<std::uint16_t>(share.end - share.count));
         }
     }
 
     void pass() noexcept {
         std::uint16_t kept = 0;
+        std::uint8_t at = 0;  // the share that packets and bytes are of
+        std::uint64_t packets = 0, bytes = 0;
         for (std::uint16_t i = 0; i < batch_.size(); ++i) {
             rte_mbuf* m = batch_[i];
             const Verdict verdict = pass(*m, i);
@@ -123,10 +140,19 @@ public:
                 ctx_.drop(m, verdict.reason());
                 continue;
             }
-            Share& share = shares_[share_of_[i]];
-            ++share.packets;
-            share.bytes += m->data_len;
+            if (share_of_[i] != at) {
+                if (packets != 0) {
+                    shares_[at].add(packets, bytes);
+                }
+                at = share_of_[i];
+                packets = bytes = 0;
+            }
+            ++packets;
+            bytes += m->data_len;
             batch_.data()[kept++] = m;
+        }
+        if (packets != 0) [[likely]] {
+            shares_[at].add(packets, bytes);
         }
         batch_.resize(kept);
         for (const Share& share : shares_) {
@@ -138,6 +164,32 @@ public:
     }
 
 private:
+    static constexpr std::array<std::uint8_t, kBurst> kInOrder = [] {
+        std::array<std::uint8_t, kBurst> packets{};
+        std::iota(packets.begin(), packets.end(), std::uint8_t{0});
+        return packets;
+    }();
+
+    std::uint8_t share_of(const InboundSaEntry& entry) noexcept {
+        return shares_.find(entry.spi, [&entry](Share& share) noexcept {
+            share.entry = &entry;
+            share.packets = share.bytes = 0;
+            share.count = 0;
+        });
+    }
+    void mark(const Share& share, std::uint16_t first) noexcept {
+        const std::uint64_t fresh = share.entry->sa->replay().accept_burst({&sorted_[first], share.count});
+        if (share.count == batch_.size()) [[likely]] {
+            fresh_ = fresh;
+        } else {
+            for (std::uint16_t k = 0; k < share.count; ++k) {
+                fresh_ |= (fresh >> k & 1) << packet_[first + k];
+            }
+        }
+        if (share.entry->encapsulation.udp()) {
+            note_peer(share, first, fresh);
+        }
+    }
     // Only the newest packet of all says where the peer is: an old one, delayed or held back, would move it back.
     void note_peer(const Share& share, std::uint16_t first, std::uint64_t fresh) noexcept {
         std::uint64_t newest = 0;
@@ -169,14 +221,9 @@ private:
 
     Verdict pass(rte_mbuf& m, std::uint16_t i) noexcept {
         const OpenJob& job = in_.job[i];
-        if (!is_authentic(job.opened.status)) [[unlikely]] {
-            return reason_of(job.opened.status);
-        }
-        if ((fresh_ >> i & 1) == 0) [[unlikely]] {
-            return Drop::esp_replayed;
-        }
-        if (job.opened.status != OpenStatus::ok) [[unlikely]] {
-            return reason_of(job.opened.status);
+        if ((fresh_ >> i & 1) == 0 || job.opened.status != OpenStatus::ok) [[unlikely]] {
+            const bool replayed = is_authentic(job.opened.status) && (fresh_ >> i & 1) == 0;
+            return replayed ? Drop::esp_replayed : reason_of(job.opened.status);
         }
         std::uint8_t* inner = job.esp + payload_offset(job.sa->layout());
         if (const Verdict verdict = check_inner(job.opened, inner); !verdict.kept()) [[unlikely]] {
@@ -208,8 +255,10 @@ private:
 
 void accept_esp(Context& ctx, Batch& batch, const EspArrivals& in) noexcept {
     Accepting accepting{ctx, batch, in};
-    accepting.gather();
-    accepting.mark();
+    if (!accepting.gather_one()) {
+        accepting.gather();
+        accepting.mark();
+    }
     accepting.pass();
 }
 

@@ -7,27 +7,47 @@ namespace {
 
 std::uint8_t* esp_of(rte_mbuf& m) noexcept { return rte_pktmbuf_mtod_offset(&m, std::uint8_t*, meta(m).l4_offset); }
 
-void prefetch(const Snapshot& config, Batch& batch) noexcept {
+// Returns in how many pieces the burst falls by SPI.
+unsigned prefetch(const Snapshot& config, Batch& batch) noexcept {
+    unsigned runs = 0;
+    std::uint32_t before = 0;
     for (rte_mbuf* m : batch) {
-        config.inbound_sas.prefetch(esp_spi(esp_of(*m)));
         rte_prefetch0(rte_pktmbuf_mtod_offset(m, const void*, m->data_len - 1));
+        if (const std::uint32_t spi = esp_spi(esp_of(*m)); spi != before) {
+            config.inbound_sas.prefetch(spi);
+            before = spi;
+            ++runs;
+        }
     }
+    return runs;
 }
 
-Verdict find(const Context& ctx, rte_mbuf& m, const InboundSaEntry*& found) noexcept {
+// As the packet before, or looked up.
+const InboundSaEntry* find(const Context& ctx, rte_mbuf& m, const InboundSaEntry* before) noexcept {
     const std::uint32_t spi = esp_spi(esp_of(m));
-    if (found != nullptr && found->spi == spi) {
-        return Verdict::keep();  // as the packet before
+    return before != nullptr && before->spi == spi ? before : ctx.config->inbound_sas.find(spi);
+}
+
+// What the next pass looks at comes from memory while this one goes on, for packets of many SAs in turn.
+void prefetch_sas(const Context& ctx, Batch& batch) noexcept {
+    std::array<const InboundSaEntry*, kBurst> found;
+    const InboundSaEntry* before = nullptr;
+    std::uint16_t i = 0;
+    for (rte_mbuf* m : batch) {
+        const InboundSaEntry* entry = found[i++] = find(ctx, *m, before);
+        if (entry != before && entry != nullptr) {
+            entry->sa->prefetch();
+            rte_prefetch0(&ctx.config->tunnels[entry->tunnel].local);
+            rte_prefetch0(&(*ctx.counters->tunnel_rx)[entry->tunnel]);
+            before = entry;
+        }
     }
-    const InboundSaEntry* entry = ctx.config->inbound_sas.find(spi);
-    if (entry == nullptr) [[unlikely]] {
-        return Drop::esp_no_sa;
+    i = 0;
+    for (rte_mbuf* m : batch) {
+        if (const InboundSaEntry* entry = found[i++]; entry != nullptr) {
+            entry->sa->replay().prefetch(entry->sa->sequence_of(esp_of(*m)));
+        }
     }
-    found = entry;
-    entry->sa->prefetch();
-    rte_prefetch0(&ctx.config->tunnels[entry->tunnel].local);
-    rte_prefetch0(&(*ctx.counters->tunnel_rx)[entry->tunnel]);
-    return Verdict::keep();
 }
 
 // In UDP a NAT may give the peer another address and port at any time: who it is, the ICV says (RFC 7296 section 2.23).
@@ -53,51 +73,36 @@ Verdict check_peer(const Snapshot& config, const InboundSaEntry& entry, rte_mbuf
 
 // Field by field: a job made beside the array would be copied in wider pieces than it was written in, and each copy
 // would wait for its stores to leave the store buffer, which cost 30 cycles a packet.
-void fill(OpenJob& job, const InboundSaEntry& entry, rte_mbuf& m) noexcept {
+void fill(OpenJob& job, InboundSa& sa, rte_mbuf& m) noexcept {
     const PacketMeta& pm = meta(m);
-    job.sa = entry.sa;
+    job.sa = &sa;
     job.esp = esp_of(m);
-    job.seq = entry.sa->sequence_of(job.esp);
+    job.seq = sa.sequence_of(job.esp);
     job.len = static_cast<std::uint32_t>(pm.l3_length - pm.l4_offset);
-    entry.sa->replay().prefetch(job.seq);
 }
 
 }  // namespace
 
 void identify_esp(Context& ctx, Batch& batch, EspArrivals& in) noexcept {
-    prefetch(*ctx.config, batch);
+    if (prefetch(*ctx.config, batch) > 1) {
+        prefetch_sas(ctx, batch);
+    }
     std::uint16_t n = 0;
-    const InboundSaEntry* found = nullptr;
+    const InboundSaEntry* entry = nullptr;
     batch.for_each(ctx, [&](rte_mbuf& m) noexcept {
-        const Verdict verdict = find(ctx, m, found);
-        if (verdict.kept()) [[likely]] {
-            in.entry[n++] = found;
+        entry = find(ctx, m, entry);
+        if (entry == nullptr) [[unlikely]] {
+            return Verdict{Drop::esp_no_sa};
         }
-        return verdict;
-    });
-    std::uint16_t from = 0;
-    n = 0;
-    batch.for_each(ctx, [&](rte_mbuf& m) noexcept {
-        const InboundSaEntry& entry = *in.entry[from++];
-        const Verdict verdict = check_peer(*ctx.config, entry, m);
-        if (verdict.kept()) [[likely]] {
-            in.entry[n] = &entry;
-            fill(in.job[n++], entry, m);
+        if (const Verdict verdict = check_peer(*ctx.config, *entry, m); !verdict.kept()) [[unlikely]] {
+            return verdict;
         }
-        return verdict;
-    });
-    from = 0;
-    n = 0;
-    batch.for_each(ctx, [&](rte_mbuf&) noexcept {
-        const std::uint16_t i = from++;
-        if (in.entry[i]->sa->replay().check(in.job[i].seq) != ReplayVerdict::fresh) [[unlikely]] {
+        OpenJob& job = in.job[n];
+        fill(job, *entry->sa, m);
+        if (entry->sa->replay().check(job.seq) != ReplayVerdict::fresh) [[unlikely]] {
             return Verdict{Drop::esp_replayed};
         }
-        if (n != i) [[unlikely]] {
-            in.entry[n] = in.entry[i];
-            in.job[n] = in.job[i];
-        }
-        ++n;
+        in.entry[n++] = entry;
         return Verdict::keep();
     });
 }
