@@ -78,7 +78,10 @@ inline void write_ipv4(const Tunnel& tunnel, const DscpMap& map, const SealedPac
     }
     const std::uint64_t checksum = static_cast<std::uint16_t>(~fold_checksum(sum));
     ip.middle = (ip.middle & ~std::uint64_t{0xffff0000}) | checksum << 16;
-    std::memcpy(packet.outer, &ip, sizeof(Ipv4Header));
+    // Word by word: a copy in wider pieces would wait until these words have left the store buffer.
+    std::memcpy(packet.outer, &ip.front, sizeof ip.front);
+    std::memcpy(packet.outer + offsetof(Ipv4Words, middle), &ip.middle, sizeof ip.middle);
+    std::memcpy(packet.outer + offsetof(Ipv4Words, back), &ip.back, sizeof ip.back);
 }
 
 inline std::uint32_t flow_label(const Tunnel& tunnel, const rte_mbuf& m, const std::uint8_t* inner) noexcept {
@@ -99,24 +102,29 @@ inline std::uint32_t flow_label(const Tunnel& tunnel, const rte_mbuf& m, const s
     return 0;
 }
 
+// Where a field is written over the template's copy, nothing reads it soon: see write_ipv4.
+template <class Field>
+void write(std::uint8_t* header, std::size_t offset, Field value) noexcept {
+    std::memcpy(header + offset, &value, sizeof value);
+}
+
 inline void write_ipv6(const Tunnel& tunnel, const DscpMap& map, const SealedPacket& packet) noexcept {
     const auto* inner = rte_pktmbuf_mtod(&packet.m, const std::uint8_t*);
-    Ipv6Header ip;
-    std::memcpy(&ip, tunnel.outer.data(), sizeof ip);
     const std::uint32_t traffic = outer_class(tunnel, map, traffic_class(inner));
-    ip.version_class_flow = to_be32(6u << 28 | traffic << 20 | flow_label(tunnel, packet.m, inner));
-    ip.payload_length = to_be16(static_cast<std::uint16_t>(tunnel.outer_len - sizeof ip + packet.esp_bytes));
+    const std::uint32_t label = flow_label(tunnel, packet.m, inner);
+    const std::size_t payload = tunnel.outer_len - sizeof(Ipv6Header) + packet.esp_bytes;
+    std::memcpy(packet.outer, tunnel.outer.data(), sizeof(Ipv6Header));
+    write(packet.outer, offsetof(Ipv6Header, version_class_flow), to_be32(6u << 28 | traffic << 20 | label));
+    write(packet.outer, offsetof(Ipv6Header, payload_length), to_be16(static_cast<std::uint16_t>(payload)));
     if (tunnel.hop_limit == kCopyHopLimit) {
-        ip.hop_limit = inner_hop_limit(inner);
+        write(packet.outer, offsetof(Ipv6Header, hop_limit), inner_hop_limit(inner));
     }
-    std::memcpy(packet.outer, &ip, sizeof ip);
 }
 
 inline void write_udp(const Tunnel& tunnel, std::size_t at, const SealedPacket& packet) noexcept {
-    UdpHeader udp;
-    std::memcpy(&udp, tunnel.outer.data() + at, sizeof udp);
-    udp.length = to_be16(static_cast<std::uint16_t>(sizeof udp + packet.esp_bytes));
-    std::memcpy(packet.outer + at, &udp, sizeof udp);
+    std::memcpy(packet.outer + at, tunnel.outer.data() + at, sizeof(UdpHeader));
+    write(packet.outer + at, offsetof(UdpHeader, length),
+          to_be16(static_cast<std::uint16_t>(sizeof(UdpHeader) + packet.esp_bytes)));
 }
 
 }  // namespace outer_header
