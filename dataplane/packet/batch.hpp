@@ -41,12 +41,13 @@ public:
     CountedRun(const CountedRun&) = delete;
     CountedRun& operator=(const CountedRun&) = delete;
 
-    void add(std::uint16_t index, std::uint32_t n_bytes) noexcept {
+    void add(std::uint16_t index, std::uint64_t n_bytes) noexcept { add(index, 1, n_bytes); }
+    void add(std::uint16_t index, std::uint64_t n_packets, std::uint64_t n_bytes) noexcept {
         if (index != index_) [[unlikely]] {
             flush();
             index_ = index;
         }
-        ++packets_;
+        packets_ += n_packets;
         bytes_ += n_bytes;
     }
 

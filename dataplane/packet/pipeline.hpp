@@ -46,18 +46,15 @@ public:
     static constexpr std::string_view kName = "split";
 
     void process(Context& ctx, Batch& batch) noexcept {
-        std::array<std::uint8_t, kBurst> path;
-        const std::uint16_t n = batch.size();
-        path[0] = Sorter::path(ctx, *batch[0]);
+        const std::uint8_t first = Sorter::path(ctx, *batch[0]);
         unsigned differs = 0;
-        for (std::uint16_t i = 1; i < n; ++i) {
-            path[i] = Sorter::path(ctx, *batch[i]);
-            differs |= static_cast<unsigned>(path[i] ^ path[0]);
+        for (rte_mbuf* m : batch) {
+            differs |= static_cast<unsigned>(Sorter::path(ctx, *m) ^ first);
         }
         if (differs == 0) [[likely]] {
-            run_one(ctx, path[0], batch, kIndexes);
+            run_one(ctx, first, batch, kIndexes);
         } else {
-            sort(ctx, batch, path);
+            sort(ctx, batch);
         }
         batch.clear();
     }
@@ -66,10 +63,10 @@ private:
     static constexpr std::size_t kPaths = sizeof...(Paths);
     static constexpr auto kIndexes = std::make_index_sequence<kPaths>{};
 
-    [[gnu::noinline]] void sort(Context& ctx, Batch& batch, const std::array<std::uint8_t, kBurst>& path) noexcept {
+    [[gnu::noinline]] void sort(Context& ctx, Batch& batch) noexcept {
         std::array<Batch, kPaths> parts;
-        for (std::uint16_t i = 0; i < batch.size(); ++i) {
-            parts[path[i]].push(batch[i]);
+        for (rte_mbuf* m : batch) {
+            parts[Sorter::path(ctx, *m)].push(m);
         }
         for (std::size_t p = 0; p < kPaths; ++p) {
             if (!parts[p].empty()) {

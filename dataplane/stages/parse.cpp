@@ -133,6 +133,7 @@ void Parse::process(Context& ctx, Batch& batch) noexcept {
     PlainFrames plain{*ctx.config};
     batch.for_each(
         ctx, [&](rte_mbuf& m) noexcept { return plain.take(m, leg_rx) ? Verdict::keep() : parse(ctx, leg_rx, m); });
+    plain.count(leg_rx);
 }
 
 void ParseInner::process(Context& ctx, Batch& batch) noexcept {

@@ -4,8 +4,6 @@
 #include "dataplane/packet/flow_hash.hpp"
 #include "dataplane/stages/forward_policy.hpp"
 
-#include <array>
-
 namespace twinspan {
 namespace {
 
@@ -42,30 +40,18 @@ Verdict check(const Snapshot& config, rte_mbuf& m) noexcept {
 
 }  // namespace
 
-// Buckets are many and found by a hash: each comes from memory while others are computed, and so do egresses.
 void PickMember::process(Context& ctx, Batch& batch) noexcept {
     const Snapshot& config = *ctx.config;
-    std::array<std::uint32_t, kBurst> bucket;
-    std::uint16_t i = 0;
-    for (rte_mbuf* m : batch) {
-        bucket[i] = bucket_of(config, *m);
-        if (bucket[i] != kNoBucket) [[likely]] {
-            rte_prefetch0(&config.buckets[bucket[i]]);
-        }
-        ++i;
-    }
-    i = 0;
-    batch.for_each(ctx, [&](rte_mbuf& m) noexcept {
-        const std::uint32_t at = bucket[i++];
-        if (at == kNoBucket) [[unlikely]] {
+    // Buckets and egresses come from memory for many packets at once: nothing that one packet does here waits for
+    // another.
+    batch.for_each(ctx, [&config](rte_mbuf& m) noexcept {
+        const std::uint32_t bucket = bucket_of(config, m);
+        if (bucket == kNoBucket) [[unlikely]] {
             return Verdict{Drop::no_route};
         }
-        PacketMeta& pm = meta(m);
-        pm.egress = config.buckets[at];
-        rte_prefetch0(&config.egresses[pm.egress]);
-        return Verdict::keep();
+        meta(m).egress = config.buckets[bucket];
+        return check(config, m);
     });
-    batch.for_each(ctx, [&config](rte_mbuf& m) noexcept { return check(config, m); });
 }
 
 }  // namespace twinspan
