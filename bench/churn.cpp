@@ -108,8 +108,9 @@ Result<nlohmann::json> Bench::churn() {
         std::printf(
             "%-8s %.0f changes of SAs a second among %u: %.2f us each, %llu of %llu packets lost, "
             "loop %.1f cycles, %.1f without\n",
-            name_of(path).data(), rate, 2 * (kBusy + kChanging), us, static_cast<unsigned long long>(lost),
-            static_cast<unsigned long long>(traffic.counters().rx.read()), during, alone);
+            std::string{name_of(path)}.c_str(), rate, 2 * (kBusy + kChanging), us,
+            static_cast<unsigned long long>(lost), static_cast<unsigned long long>(traffic.counters().rx.read()),
+            during, alone);
         list.push_back({{"name", name_of(path)},
                         {"changes_per_second", rate},
                         {"control_us_per_change", us},

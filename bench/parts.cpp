@@ -178,7 +178,7 @@ Result<json> Bench::stages() {
         }
         for (const SizePattern& size : {fixed_size(64), fixed_size(1420)}) {
             json costs = json::array();
-            std::printf("%-8s %5u ", name_of(path).data(), size[0]);
+            std::printf("%-8s %5u ", std::string{name_of(path)}.c_str(), size[0]);
             for (const StageCost& cost : measure_stages(**site, size, pool_, engine_, effort_)) {
                 costs.push_back({{"stage", cost.name}, {"cycles_per_packet", cost.cycles_per_packet}});
                 std::printf(" %s %.1f", cost.name.c_str(), cost.cycles_per_packet);

@@ -61,8 +61,8 @@ Result<nlohmann::json> Bench::memory() {
         }
         // What the snapshot holds: the table of inbound SAs is at most half full.
         const double tunnel = sizeof(Tunnel), entry = 4 * sizeof(InboundSaEntry);
-        std::printf("memory of an SA, %s: out %.0f + %.0f, in %.0f + %.0f bytes\n", name(suite).data(), *out, tunnel,
-                    *in, entry);
+        std::printf("memory of an SA, %s: out %.0f + %.0f, in %.0f + %.0f bytes\n", std::string{name(suite)}.c_str(),
+                    *out, tunnel, *in, entry);
         list.push_back({{"suite", name(suite)},
                         {"window", kWindow},
                         {"outbound_bytes", *out + tunnel},

@@ -117,7 +117,7 @@ Result<nlohmann::json> Bench::workers() {
                 }
                 const double mpps = packets_per_cycle * static_cast<double>(rte_get_tsc_hz()) / 1e6;
                 std::printf("%-8s %5u B on %u workers: path %.1f cycles each, %.1f Mpps together, %llu too late\n",
-                            name_of(path).data(), sizes[0], workers, path_cycles, mpps,
+                            std::string{name_of(path)}.c_str(), sizes[0], workers, path_cycles, mpps,
                             static_cast<unsigned long long>(late));
                 list.push_back({{"name", name_of(path)},
                                 {"size", std::to_string(sizes[0])},

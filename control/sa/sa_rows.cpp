@@ -66,7 +66,7 @@ std::vector<SaRow> SaStore::rows() const {
             row.left = {.bytes = until(row.usage.bytes, sa->limits().hard_bytes),
                         .packets = until(row.usage.packets, sa->limits().hard_packets),
                         .seconds = until(age_of(sa->base().add_time), sa->limits().hard_seconds)};
-            by_tunnel[i].push_back(std::move(row));
+            by_tunnel[i].push_back(row);
         }
     }
     std::vector<SaRow> rows;
