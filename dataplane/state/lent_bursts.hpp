@@ -38,8 +38,8 @@ using BurstOffers = SharedRing<LentBurst>;
 // One worker's bursts on loan, oldest first. Thread: that worker.
 class LentBursts {
 public:
-    // A walk of the graph lends two bursts at most: bare ESP, and ESP in UDP.
-    static constexpr std::uint32_t kMostPerWalk = 2;
+    // The ways to EspIn in a walk of the graph, each of which may lend: bare ESP and ESP in UDP, whole and reassembled.
+    static constexpr std::uint32_t kMostPerWalk = 4;
 
     // `offers` is shared with the workers that may help. Two bursts for each
     // worker, one in work and one that waits: more would only make packets late.
