@@ -4,9 +4,9 @@
 #include "control/daemon_tables.hpp"
 #include "control/log.hpp"
 #include "control/model/steering.hpp"
+#include "control/worker_metrics.hpp"
 #include "dataplane/base/descriptor.hpp"
 #include "dataplane/io/ike_hold.hpp"
-#include "dataplane/packet/batch.hpp"
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -279,13 +279,7 @@ void Daemon::update_metrics() {
     metrics_.set(Metric::mirror_waiting, feed_.waiting());
     metrics_.set(Metric::routes_refused, failover_->current_plan().refused.size());
     metrics_.set(Metric::routes_without_room, failover_->routes_without_room());
-    std::uint64_t ecn_dangerous = 0, ecn_unused = 0;
-    for (const WorkerCounters* worker : status_.counters) {
-        ecn_dangerous += worker->ecn_dangerous.read();
-        ecn_unused += worker->ecn_unused.read();
-    }
-    metrics_.set(Metric::ecn_dangerous, ecn_dangerous);
-    metrics_.set(Metric::ecn_unused, ecn_unused);
+    set_worker_metrics(metrics_, status_.counters);
     if (xfrm_) {
         const netlink::XfrmMetrics& xfrm = xfrm_->metrics();
         metrics_.set(Metric::xfrm_messages, xfrm.messages);

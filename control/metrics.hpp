@@ -58,6 +58,9 @@ enum class Metric : std::uint8_t {
     failover_repair_us,
     ecn_dangerous,
     ecn_unused,
+    packets_fragmented,
+    fragments_merged,
+    fragments_held,
 };
 
 enum class MetricKind : std::uint8_t { counter, gauge };
@@ -149,6 +152,11 @@ inline constexpr auto kMetricInfo = std::to_array<MetricInfo>({
      "Packets out of tunnels whose ECN field was changed on the way against RFC 6040's rules"},
     {Metric::ecn_unused, MetricKind::counter, "ecn_unused_total",
      "Packets out of tunnels with ECN fields that no known sender combines (RFC 6040 section 4.2)"},
+    {Metric::packets_fragmented, MetricKind::counter, "fragmented_total",
+     "Pieces that packets longer than their way were cut into, less one each"},
+    {Metric::fragments_merged, MetricKind::counter, "fragments_merged_total",
+     "Fragments that made packets for us whole, less one each"},
+    {Metric::fragments_held, MetricKind::gauge, "fragments_held", "Fragments that wait for the rest of their packet"},
 });
 inline constexpr std::size_t kMetricCount = kMetricInfo.size();
 

@@ -138,6 +138,7 @@ constexpr Column kWorkers[] = {
     {"cpu", "cpu"},
     {"loops", "loops", Format::count},
     {"busy", "busy", Format::percent},
+    {"helped", "helped", Format::count},
     {"rx", "rx", Format::count},
     {"injected", "injected", Format::count},
     {"generated", "generated", Format::count},

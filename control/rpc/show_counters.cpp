@@ -161,6 +161,7 @@ json show_workers(const StatusSources& s) {
         row["cpu"] = i < cpus.size() ? json(cpus[i]) : json{};
         row["loops"] = s.counters[i]->loops.read();
         row["busy_loops"] = s.counters[i]->busy_loops.read();
+        row["helped"] = s.counters[i]->helped.read();
         result.push_back(std::move(row));
     }
     return result;

@@ -215,6 +215,9 @@ class Daemon:
     def drops(self) -> dict[str, int]:
         return {row["reason"]: row["count"] for row in self.show("drops") if row["count"]}
 
+    def metric(self, name: str) -> int:
+        return next(row["value"] for row in self.show("metrics") if row["name"] == f"twinspan_{name}")
+
     def control(self, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run([TWINSPANCTL, "--name", self.name, *arguments], capture_output=True, text=True)
 

@@ -18,7 +18,7 @@ KEYS_OF = {
     "routes": {"prefix", "kind", "via", "encrypt", "note"},
     "neighbours": {"address", "netdev", "mac", "state"},
     "drops": {"reason", "count", "help"},
-    "workers": {"id", "cpu", "loops", "busy_loops", "rx", "injected", "generated", "fragmented", "taken", "tx", "punted", "merged", "handed", "held", "drops"},
+    "workers": {"id", "cpu", "loops", "busy_loops", "helped", "rx", "injected", "generated", "fragmented", "taken", "tx", "punted", "merged", "handed", "held", "drops"},
 }
 OBJECTS = {"nat": {"pools", "sessions", "capacity", "memory_bytes"},
            "accounting": {"rx", "injected", "generated", "fragmented", "taken", "tx", "punted", "merged", "handed", "held", "drops", "exact", "threads"}}

@@ -31,10 +31,6 @@ def inet():
     return Peer("inet-0")
 
 
-def metric(site, name: str) -> int:
-    return next(row["value"] for row in site.daemon.show("metrics") if row["name"].endswith(name))
-
-
 def flows_to(site, destination: str, vlan: int):
     """Which link carries which flow."""
     site.lan.send(*(lan_frame(site, IP(src=LAN_HOST, dst=destination, id=n) / UDP(sport=1000 + n, dport=443) / payload()) for n in range(FLOWS)))
@@ -72,16 +68,16 @@ def to_internet(frame) -> bool:
 def test_a_gateway_that_does_not_answer_gives_up_its_flows_alone(site):
     before = flows_to(site, OFFICE, 300)
     assert set(before.values()) == set(LINKS)
-    repairs = metric(site, "failover_neighbour_total")
+    repairs = site.daemon.metric("failover_neighbour_total")
     site.namespace.ip("neighbour replace 203.0.113.2 dev msft-pri nud failed")
-    eventually(lambda: metric(site, "failover_neighbour_total") > repairs)
+    eventually(lambda: site.daemon.metric("failover_neighbour_total") > repairs)
     site.quiet()
     during = flows_to(site, OFFICE, 300)
     assert set(during.values()) == {"secondary"}
     tunnels = {t["name"]: t["state"] for t in site.daemon.show("tunnels")}
     assert (tunnels["azure-0"], tunnels["azure-1"]) == ("down", "up")
     assert set(flows_to(site, GUESTS, 100).values()) == set(LINKS), "the link's other neighbours answer"
-    assert metric(site, "failover_neighbour_total") == repairs + 1
+    assert site.daemon.metric("failover_neighbour_total") == repairs + 1
     site.namespace.ip(f"neighbour replace 203.0.113.2 lladdr {MSEE_MAC['primary']} dev msft-pri nud permanent")
     eventually(lambda: all(t["state"] == "up" for t in site.daemon.show("tunnels")))
     assert set(flows_to(site, OFFICE, 300).values()) == set(LINKS)
@@ -90,10 +86,10 @@ def test_a_gateway_that_does_not_answer_gives_up_its_flows_alone(site):
 def test_private_peering_goes_on_in_the_tunnel_over_the_internet_and_returns(site, inet):
     cut(site, "primary")
     assert set(flows_to(site, GUESTS, 100).values()) == {"secondary"}
-    repairs, groups = metric(site, "failover_port_total"), metric(site, "failover_groups_total")
+    repairs, groups = site.daemon.metric("failover_port_total"), site.daemon.metric("failover_groups_total")
     cut(site, "secondary")
-    assert metric(site, "failover_port_total") == repairs + 1
-    assert metric(site, "failover_groups_total") > groups
+    assert site.daemon.metric("failover_port_total") == repairs + 1
+    assert site.daemon.metric("failover_groups_total") > groups
 
     packet = IP(src=LAN_HOST, dst=GUESTS) / UDP(sport=1, dport=2) / payload()
     site.lan.send(lan_frame(site, packet))

@@ -56,6 +56,7 @@ def check_pieces(pieces: list[Packet], whole: Packet, mtu: int) -> None:
 def test_cut_before_encryption(site, name):
     far = FAR[name]
     packet = datagram(MTU, dst=f"10.20.{far.number}.7", id=random.randrange(65536))
+    cut = site.daemon.metric("fragmented_total")
     site.lan.send(lan_frame(site, packet))
     pieces = []
     for _ in range(2):
@@ -65,6 +66,7 @@ def test_cut_before_encryption(site, name):
             assert ip_of(frame).frag == 0 and not ip_of(frame).flags.MF
         pieces.append(inner)
     check_pieces(pieces, hop(packet), INNER_MTU[name])
+    eventually(lambda: site.daemon.metric("fragmented_total") == cut + 1)
 
 
 def test_a_fragment_is_cut_again(site):
@@ -108,16 +110,19 @@ def pieces_of(outer: Packet, size: int, number: int) -> list[Packet]:
 @pytest.mark.parametrize("order", ["in order", "last first"])
 def test_esp_in_pieces_over_both_links(site, name, order):
     far = FAR[name]
+    merged, wanted = site.daemon.metric("fragments_merged_total"), 0
     for number, size in enumerate((200, 1300, 1900)):
         packet = IP(bytes(far.inward(4) / UDP(sport=3, dport=4) / payload(size)))
         parts = pieces_of(far.seal(packet, id=500 + number) if far.version == 4 else far.seal(packet), 584, number)
+        wanted += len(parts) - 1
         links = ["primary", "secondary"] * len(parts)
         sent = list(zip(links, parts))
         for link, part in sent if order == "in order" else reversed(sent):
             site.wires[link].send(link_frame(site, link, "private", part))
         assert_same(site.lan.expect(has(packet[UDP])), to_lan(site, hop(packet)))
     site.expect_exact_accounting()
-    assert site.daemon.show("accounting")["held"] == 0
+    eventually(lambda: site.daemon.metric("fragments_merged_total") == merged + wanted)
+    assert site.daemon.show("accounting")["held"] == 0 == site.daemon.metric("fragments_held")
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -167,5 +172,5 @@ def test_hostile_ones_are_named(site):
         send(site, IP(bytes(IP(src="10.30.0.4", dst="172.16.0.1", id=1004, proto=17, flags="MF") / Raw(bytes(4)))))
     with site.dropped(fragment_timeout=2):
         send(site, *sealed_parts(site, 400, 1005)[:2])
-        assert eventually(lambda: site.daemon.show("accounting")["held"] == 2, 1)
+        assert eventually(lambda: site.daemon.show("accounting")["held"] == 2 == site.daemon.metric("fragments_held"), 1)
     site.expect_exact_accounting()

@@ -15,7 +15,8 @@ WIDE = FarEnd(2, Suite("aes-256-gcm"), options="peer-window: 4096")
 SPREAD = FarEnd(3, Suite("aes-256-gcm"), options="decrypt: spread")
 SPREAD_CBC = FarEnd(4, Suite("aes-256-cbc-hmac-sha256"), options="decrypt: spread")
 ONE = FarEnd(5, Suite("aes-256-gcm"), options="decrypt: one")
-ENDS = [NARROW, WIDE, SPREAD, SPREAD_CBC, ONE]
+SPREAD_UDP = FarEnd(6, Suite("aes-256-gcm"), udp=True, options="decrypt: spread")
+ENDS = [NARROW, WIDE, SPREAD, SPREAD_CBC, ONE, SPREAD_UDP]
 CONFIG = config_of(ENDS, PLAIN.replace("count: 1", "count: 2"))
 SA_FILES, ROUTES = sa_files_of(ENDS), routes_of(ENDS)
 QUEUES = 2
@@ -87,6 +88,31 @@ def test_in(site, far):
     in_order(found)
     assert all(site.daemon.drops().get(reason, 0) == 0 for reason in ("esp_replayed", "esp_auth_failed"))
     print(f"{far.name}: sent by the workers {[after - old for after, old in zip(loads(site, 'tx'), before)]}")
+
+
+def test_each_decrypts_for_the_other(site):
+    """The port that a NAT gives the peer decides which worker receives: of many, each receives some, and the other one helps."""
+    def helped() -> list[int]:
+        return [worker["helped"] for worker in site.daemon.show("workers")]
+
+    before = helped()
+    some = packets(SPREAD_UDP, "inward")[:AT_ONCE]
+    for port in range(20000, 20100):
+        site.primary.send(*(bytes(link_frame(site, "primary", "private", SPREAD_UDP.seal(packet, port=port))) for packet in some))
+        found = [flow_and_number(site.lan.expect(is_ours(SPREAD_UDP))) for _ in some]
+        assert found == [flow_and_number(packet) for packet in some]
+        if all(now > old for now, old in zip(helped(), before)):
+            break
+    else:
+        pytest.fail(f"bursts opened for the other worker: {before} before, {helped()} after")
+
+
+def test_none_helps_with_what_one_worker_is_to_decrypt(site):
+    before = [worker["helped"] for worker in site.daemon.show("workers")]
+    some = packets(ONE, "inward")[:AT_ONCE]
+    site.primary.send(*(bytes(link_frame(site, "primary", "private", ONE.seal(packet))) for packet in some))
+    assert [flow_and_number(site.lan.expect(is_ours(ONE))) for _ in some] == [flow_and_number(packet) for packet in some]
+    assert [worker["helped"] for worker in site.daemon.show("workers")] == before
 
 
 @pytest.mark.parametrize("far", [SPREAD, SPREAD_CBC], ids=["gcm", "cbc"])

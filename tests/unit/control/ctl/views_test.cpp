@@ -50,7 +50,7 @@ const std::map<std::string, const char*> kReplies = {
     {"drops", R"([{"reason":"no_route","count":0,"help":"No route to the destination"},
         {"reason":"unsolicited","count":1234,"help":"Microsoft or public peering tried to reach the inside without a session"}])"},
     {"workers",
-     R"([{"id":0,"cpu":1,"loops":10000000000000,"busy_loops":2500000000000,"rx":8928571428571,"injected":12345678901,
+     R"([{"id":0,"cpu":1,"loops":10000000000000,"busy_loops":2500000000000,"helped":123456,"rx":8928571428571,"injected":12345678901,
         "generated":12345678,"taken":12345,"tx":8928571428571,"punted":1234567890,"handed":123456,"drops":12345678901}])"},
     {"metrics",
      R"([{"name":"twinspan_mirror_overruns_total","kind":"counter","value":3,"help":"The kernel dropped events"}])"},

@@ -157,6 +157,8 @@ TEST_F(Commands, accounting_and_drops_add_up) {
     EXPECT_EQ(show("drops").size(), kDropCount);
     EXPECT_EQ(show("workers").size(), 1u);
     EXPECT_EQ(show("workers")[0]["handed"], 1);
+    worker.helped.add(3);
+    EXPECT_EQ(show("workers")[0]["helped"], 3);
     EXPECT_EQ(show("nat")["pools"][0]["addresses"], json::array({"198.51.100.0-198.51.100.15"}));
 }
 
