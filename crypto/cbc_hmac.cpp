@@ -21,17 +21,7 @@ struct Algorithms {
 
 Algorithms algorithms_of(Suite suite) noexcept {
     const SuiteInfo& s = info(suite);
-    const auto key = static_cast<IMB_KEY_SIZE_BYTES>(s.key_len);
-    switch (s.auth_key_len) {
-        case 20:
-            return {key, IMB_AUTH_HMAC_SHA_1};
-        case 32:
-            return {key, IMB_AUTH_HMAC_SHA_256};
-        case 48:
-            return {key, IMB_AUTH_HMAC_SHA_384};
-        default:
-            return {key, IMB_AUTH_HMAC_SHA_512};
-    }
+    return {static_cast<IMB_KEY_SIZE_BYTES>(s.key_len), hmac_of(s)};
 }
 
 const CbcHmacSchedule& key_of(const std::uint8_t* schedule) noexcept {

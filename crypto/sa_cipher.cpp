@@ -30,19 +30,6 @@ keyexp_t aes_expand(const IMB_MGR& m, std::size_t key_len) noexcept {
     return key_len == 16 ? m.keyexp_128 : key_len == 24 ? m.keyexp_192 : m.keyexp_256;
 }
 
-IMB_HASH_ALG hmac_of(const SuiteInfo& suite) noexcept {
-    switch (suite.auth_key_len) {
-        case 20:
-            return IMB_AUTH_HMAC_SHA_1;
-        case 32:
-            return IMB_AUTH_HMAC_SHA_256;
-        case 48:
-            return IMB_AUTH_HMAC_SHA_384;
-        default:
-            return IMB_AUTH_HMAC_SHA_512;
-    }
-}
-
 void expand_cbc_hmac(const Engine& engine, const SaConfig& config, CipherDirection direction, CbcHmacSchedule& to) {
     const SuiteInfo& suite = info(config.suite);
     IMB_MGR* m = engine.manager();

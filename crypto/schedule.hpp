@@ -25,6 +25,20 @@ struct EngineScratch {
     gcm_key_data iv_key;
 };
 
+// Of a suite with CBC.
+inline IMB_HASH_ALG hmac_of(const SuiteInfo& suite) noexcept {
+    switch (suite.auth_key_len) {
+        case 20:
+            return IMB_AUTH_HMAC_SHA_1;
+        case 32:
+            return IMB_AUTH_HMAC_SHA_256;
+        case 48:
+            return IMB_AUTH_HMAC_SHA_384;
+        default:
+            return IMB_AUTH_HMAC_SHA_512;
+    }
+}
+
 inline EngineScratch& scratch(Engine& engine) noexcept { return *reinterpret_cast<EngineScratch*>(engine.scratch()); }
 
 }  // namespace twinspan

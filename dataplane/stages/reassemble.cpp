@@ -1,5 +1,6 @@
 #include "dataplane/stages/reassemble.hpp"
 
+#include "dataplane/packet/ecn.hpp"
 #include "dataplane/packet/parse_ip.hpp"
 #include "dataplane/state/reassembly.hpp"
 
@@ -12,7 +13,6 @@ namespace {
 
 constexpr std::uint8_t kHopByHop = 0, kRouting = 43, kFragmentHeader = 44, kDestinationOptions = 60;
 constexpr unsigned kFragmentHeaderBytes = 8;
-constexpr std::uint8_t kEcnMask = 3;
 
 struct [[gnu::packed]] Ipv6FragmentHeader {  // RFC 8200 section 4.5
     std::uint8_t next_header;
