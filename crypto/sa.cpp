@@ -39,7 +39,7 @@ static_assert(((sizeof(OutboundSa) + kMostScheduleLen + 63) / 64 | 1) * 64 <= kM
 std::expected<std::unique_ptr<OutboundSa>, std::string> OutboundSa::create(const Engine& engine, const SaConfig& config,
                                                                            std::uint64_t first) {
     // RFC 4303 section 2.2: the first packet carries 1.
-    if (first == 0 || first >= end_of(config.width)) {
+    if (first == 0 || first > end_of(config.width)) {
         return std::unexpected("sequence number " + std::to_string(first) + " is outside the SA's range: rekey");
     }
     if (auto valid = check(config); !valid) {

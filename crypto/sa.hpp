@@ -46,7 +46,8 @@ struct SequenceBurst {
 
 class alignas(64) OutboundSa {
 public:
-    // Control. Numbers start at `first`, and none is given out before raise_limit.
+    // Control. Numbers start at `first`, and none is given out before raise_limit. Where `first` is end_of(), all are
+    // used up.
     static std::expected<std::unique_ptr<OutboundSa>, std::string> create(const Engine& engine, const SaConfig& config,
                                                                           std::uint64_t first = 1);
 

@@ -200,6 +200,7 @@ std::optional<std::uint64_t> SequencePace::due(const OutboundSa& sa, std::uint64
 std::expected<void, std::string> SequenceReservation::top_up(OutboundSa& sa) {
     const std::optional<std::uint64_t> until = pace_.due(sa, reserved_until_);
     if (!until) {
+        sa.raise_limit(reserved_until_);  // of one that begins at the end: why it sends nothing
         return {};
     }
     if (auto written = write(*until); !written) {

@@ -51,6 +51,9 @@ public:
     // Outbound: Linux covers no number that is left.
     bool dry() const noexcept { return out_ && out_->next_seq() >= reserved_until_; }
 
+    // Outbound: workers may send with it, or could when Linux covers more numbers.
+    bool can_send() const noexcept { return out_ && usable && out_->next_seq() < out_->end_of_sequence(); }
+
     const netlink::SaId& id() const noexcept { return id_; }
     std::size_t tunnel() const noexcept { return tunnel_; }
     OutboundSa* out() const noexcept { return out_.get(); }

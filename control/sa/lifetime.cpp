@@ -21,6 +21,8 @@ SaLimit limit_of(const LifetimeConfig& lifetime, const SaUsage& used, std::uint6
                      limit_of(age_s, lifetime.seconds)});
 }
 
+SaLimit limit_of_numbers(const OutboundSa& sa) noexcept { return limit_of(sa.next_seq(), sa.end_of_sequence()); }
+
 std::uint64_t now_s() noexcept {
     return static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count());

@@ -20,6 +20,8 @@ struct LifetimeLeft {
 
 // Of static keys: hard at the limit, soft at nine tenths of it.
 SaLimit limit_of(const LifetimeConfig& lifetime, const SaUsage& used, std::uint64_t age_s) noexcept;
+// The same of its sequence numbers.
+SaLimit limit_of_numbers(const OutboundSa& sa) noexcept;
 LifetimeLeft left_of(const LifetimeConfig& lifetime, const SaUsage& used, std::uint64_t age_s) noexcept;
 
 // Since 1970, as Linux counts the age of its SAs.

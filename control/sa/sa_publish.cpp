@@ -23,7 +23,7 @@ std::string text_of(const Peer& peer) {
 KernelSa* SaStore::choose_outbound(Place& place) {
     const bool stays = place.current != nullptr && place.current->usable && !place.current->dry();
     for (KernelSa* candidate : std::views::reverse(place.sas)) {
-        if (candidate->out() == nullptr || !candidate->usable) {
+        if (!candidate->can_send()) {
             continue;
         }
         if (stays && place.current == candidate) {

@@ -43,15 +43,15 @@ std::vector<SaRow> SaStore::rows() const {
     for (const StaticSas::Entry& sa : static_.entries()) {
         const TunnelConfig& tunnel = world_.config.tunnels[sa.tunnel];
         const TunnelSas& used = world_.sas[sa.tunnel];
-        const std::uint64_t age_s = age_of(sa.before.since_s);
         SaRow out{.tunnel = sa.tunnel, .in_use = used.out != nullptr, .usage = sa.sent()};
         SaRow in{.tunnel = sa.tunnel, .in_use = !used.in.empty(), .usage = sa.received()};
         add_out(out, *sa.out);
         add_in(in, *sa.in);
         for (SaRow* row : {&out, &in}) {
+            const StaticSas::Wear& wear = row->outbound ? sa.sending : sa.receiving;
             row->encapsulation = used.encapsulation;
             row->peer = remote_of(tunnel, used);
-            row->left = left_of(tunnel.lifetime, row->usage, age_s);
+            row->left = left_of(tunnel.lifetime, row->usage, age_of(wear.before.since_s));
             by_tunnel[sa.tunnel].push_back(*row);
         }
     }

@@ -8,7 +8,6 @@ namespace twinspan {
 namespace {
 
 constexpr std::uint64_t kCheckpointTicks = 5;
-constexpr std::uint64_t kUsageTicks = 200;  // 10 s
 constexpr std::uint64_t kRetryTicks = 200;  // 10 s: for SAs that were not taken
 // Of one tick: with 10,000 busy tunnels a round takes 2 s, and a tenth of the time.
 constexpr std::size_t kMostCheckpoints = 500;
@@ -40,9 +39,8 @@ void SaStore::watch_limit(KernelSa& sa) {
 void SaStore::reserve() {
     for (std::size_t i = 0; i < places_.size(); ++i) {
         Place& place = places_[i];
-        const auto can_send = [](const KernelSa* sa) { return sa->out() != nullptr && sa->usable; };
         if (place.current == nullptr) {
-            if (std::ranges::any_of(place.sas, can_send)) {
+            if (std::ranges::any_of(place.sas, &KernelSa::can_send)) {
                 change(i);
             }
             continue;
@@ -79,9 +77,7 @@ void SaStore::tick() {
     static_.top_up(world_.config);
     ++ticks_;
     static_.watch(world_.config, metrics_, now_s(), [this](std::size_t tunnel) { change(tunnel); });
-    if (ticks_ % kUsageTicks == 0) {
-        static_.write_usage(world_.config);
-    }
+    static_.write_usage(world_.config, ticks_);
     const auto failed = [](const auto& item) { return item.second.metric == Metric::xfrm_sa_failed; };
     wants_resync_ |= ticks_ % kRetryTicks == 0 && std::ranges::any_of(refused_, failed);
     reserve();

@@ -1,5 +1,5 @@
-// The SAs of tunnels with fixed keys, their reserved numbers on disk, and what is left of their lifetimes. Control
-// thread only.
+// The SAs of tunnels with fixed keys; on disk, their reserved numbers, and what they have sent and received so far.
+// Control thread only.
 #pragma once
 
 #include "control/config/config.hpp"
@@ -24,6 +24,13 @@ namespace twinspan {
 
 class StaticSas {
 public:
+    // What one key has carried.
+    struct Wear {
+        std::filesystem::path file;
+        KeyUsage before;  // of earlier runs
+        KeyUsage written{};
+        SaLimit limit = SaLimit::none;  // reached and told
+    };
     struct Entry {
         std::size_t tunnel;
         SequenceReservation reservation;
@@ -32,11 +39,8 @@ public:
         std::unique_ptr<OutboundSa> out;
         std::unique_ptr<InboundSa> in;
         Encapsulation encapsulation;
-        std::filesystem::path usage_file;
-        KeyUsage before{};  // of earlier runs
-        KeyUsage written{};
-        SaLimit out_limit = SaLimit::none;  // reached and told
-        SaLimit in_limit = SaLimit::none;
+        Wear sending;
+        Wear receiving;
         Trouble trouble{};  // with the disk
 
         // Earlier runs included.
@@ -57,8 +61,10 @@ public:
             }
         }
     }
-    void write_usage(const Config& config);
-    // When no worker runs any more: the numbers that were not used go back.
+    // From a timer, every 50 ms: each tunnel's once a second; of more than 500 tunnels some each time, once in ten
+    // seconds at the latest.
+    void write_usage(const Config& config, std::uint64_t tick);
+    // When no worker runs any more: the numbers that were not used go back, and the use is written.
     void give_back(const Config& config);
 
     // What workers may use of a tunnel's SAs; of one without static keys, nothing.
@@ -68,6 +74,7 @@ public:
 private:
     Result<void> open_one(const Engine& engine, const Config& config, std::size_t tunnel, const SaFile& file,
                           std::uint64_t now_s);
+    static void write_usage(const Config& config, Entry& sa);
     static bool watch_one(const Config& config, Metrics& metrics, std::uint64_t now_s, Entry& sa);
     std::vector<Entry> entries_;
     std::vector<std::optional<std::size_t>> entry_of_;  // by tunnel

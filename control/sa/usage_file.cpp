@@ -10,16 +10,12 @@ namespace twinspan {
 std::expected<KeyUsage, std::string> read_usage(const std::filesystem::path& file, std::uint64_t now_s) {
     std::error_code error;
     if (!std::filesystem::exists(file, error) && !error) {
-        return KeyUsage{.since_s = now_s, .sent = {}, .received = {}};
+        return KeyUsage{.since_s = now_s, .used = {}};
     }
     KeyUsage usage;
     std::ifstream in{file};
-    in >> usage.since_s;
-    for (SaUsage* used : {&usage.sent, &usage.received}) {
-        in >> used->packets >> used->bytes;
-    }
-    if (!in) {
-        return std::unexpected(file.string() + ": found something else, expected five numbers of a lifetime");
+    if (!(in >> usage.since_s >> usage.used.packets >> usage.used.bytes >> usage.highest)) {
+        return std::unexpected(file.string() + ": found something else, expected four numbers of a key's use");
     }
     return usage;
 }
@@ -28,11 +24,7 @@ std::expected<void, std::string> write_usage(const std::filesystem::path& file, 
     std::filesystem::path next = file;
     next += ".next";
     std::ofstream out{next, std::ios::trunc};
-    out << usage.since_s;
-    for (const SaUsage& used : {usage.sent, usage.received}) {
-        out << ' ' << used.packets << ' ' << used.bytes;
-    }
-    out << '\n';
+    out << usage.since_s << ' ' << usage.used.packets << ' ' << usage.used.bytes << ' ' << usage.highest << '\n';
     out.close();
     std::error_code error;
     if (out) {

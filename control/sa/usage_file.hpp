@@ -1,5 +1,5 @@
-// What static keys have carried, over restarts: a small file beside their sequence numbers. The packets sent follow
-// from those. After a crash, what passed since the last write is not counted.
+// What a static key has carried, over restarts: a small file beside the reserved sequence numbers, named after the key.
+// It is not synced to the disk, and after a crash what passed since the last write is not in it.
 #pragma once
 
 #include "crypto/sa.hpp"
@@ -12,9 +12,9 @@
 namespace twinspan {
 
 struct KeyUsage {
-    std::uint64_t since_s = 0;  // when the keys came into use, since 1970
-    SaUsage sent;
-    SaUsage received;
+    std::uint64_t since_s = 0;  // when the key came into use, since 1970
+    SaUsage used;
+    std::uint64_t highest = 0;  // sequence number received; 0: none, and with a key to send with
     friend bool operator==(const KeyUsage&, const KeyUsage&) = default;
 };
 

@@ -152,9 +152,29 @@ TEST_F(SequenceReservationTest, EndsWithTheSequenceSpace) {
         ASSERT_TRUE(reservation.top_up(*sa));
         EXPECT_EQ(sa->limit(), std::uint64_t{1} << 32);
     }
-    const auto exhausted = OutboundSa::create(engine, config, std::uint64_t{1} << 32);
-    ASSERT_FALSE(exhausted);
-    EXPECT_NE(exhausted.error().find("rekey"), std::string::npos);
+    const auto beyond = OutboundSa::create(engine, config, (std::uint64_t{1} << 32) + 1);
+    ASSERT_FALSE(beyond);
+    EXPECT_NE(beyond.error().find("rekey"), std::string::npos);
+}
+
+// Whoever starts again with such a key is told why nothing is sent.
+TEST_F(SequenceReservationTest, WithNothingLeftItSaysSo) {
+    SaConfig config = sa_config(Suite::aes_128_gcm);
+    const KeyFingerprint key = fingerprint(engine, config);
+    {
+        auto reservation = value(SequenceReservation::open(directory, config.spi, key, std::uint64_t{1} << 33));
+        const auto sa = sa_from(reservation);
+        ASSERT_TRUE(reservation.top_up(*sa));
+    }
+    auto reservation = value(SequenceReservation::open(directory, config.spi, key));
+    EXPECT_EQ(reservation.first(), std::uint64_t{1} << 32);
+    const auto sa = value(OutboundSa::create(engine, config, reservation.first()));
+    ASSERT_TRUE(reservation.top_up(*sa));
+    const SequenceBurst none = sa->reserve_burst(1);
+    EXPECT_EQ(none.granted, 0u);
+    EXPECT_EQ(none.refusal, SequenceRefusal::sequence_used_up);
+    ASSERT_TRUE(reservation.give_back(*sa));
+    EXPECT_EQ(sa->usage().packets, 0u);
 }
 
 // A control thread that stood still finds much used at once. With extended numbers the peer infers the high half and

@@ -117,6 +117,32 @@ TEST(SaStore, ARekeyInOneBatchNeverLeavesTheTunnelWithoutAnSa) {
     }
 }
 
+// RFC 4303 section 3.3.3: traffic goes to another tunnel, and the key daemon is to make a new SA.
+TEST(SaStore, AnSaAtTheEndOfItsNumbersMakesNoTunnelAndIsRekeyed) {
+    for (const std::uint32_t left : {0u, 2u}) {
+        Site site;
+        site.add(0x1001, false, 1);
+        FakeSa& last = site.kernel.add(0x1002, true, 2, 1000);
+        last.replay.sent = 0xffff'ffffu - left;
+        site.store->apply(site.kernel.event(last));
+        site.store->commit();
+        EXPECT_EQ(site.tunnel().complete(), left != 0);
+        if (left != 0) {
+            const SequenceBurst burst = site.tunnel().out->reserve_burst(left + 1);
+            EXPECT_EQ(burst.granted, left);
+            EXPECT_EQ(burst.refusal, SequenceRefusal::sequence_used_up);
+        }
+        site.store->tick();
+        EXPECT_FALSE(site.tunnel().complete());
+        EXPECT_EQ(site.kernel.expired, (std::vector{std::pair{last.id, false}}));
+        const unsigned publications = site.publications;
+        site.store->tick();
+        EXPECT_EQ(site.publications, publications);
+        site.add(0x1004, true, 4);
+        EXPECT_TRUE(site.tunnel().complete());
+    }
+}
+
 TEST(SaStore, NumbersAreUsedOnlyAfterTheKernelCoversThem) {
     Site site;
     const auto id = site.add(0x1002, true, 2);

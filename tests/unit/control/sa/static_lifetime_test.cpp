@@ -1,8 +1,10 @@
-// Static keys wear out: a warning at nine tenths, an end at the limit, counted over restarts.
+// Static keys over restarts: they wear out, with a warning at nine tenths and an end at the limit, and their numbers
+// are not received twice.
 #include "control/sa/static_sas.hpp"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -32,7 +34,7 @@ protected:
         for (SaConfig* sa : {&file.outbound, &file.inbound}) {
             sa->spi = sa == &file.outbound ? 0x1001 : 0x2001;
             sa->keymat = SecretBytes(36);
-            sa->keymat.data()[0] = sa == &file.outbound ? 1 : 2;
+            sa->keymat.data()[0] = sa == &file.outbound ? 1 : inbound_key;
         }
         sas.assign(1, {});
         store = std::make_unique<StaticSas>();
@@ -59,6 +61,7 @@ protected:
     Metrics metrics;
     std::unique_ptr<StaticSas> store;
     std::uint64_t now = 1'000'000;
+    std::uint8_t inbound_key = 2;
 };
 
 TEST_F(StaticLifetime, WarnsOnceAtNineTenthsAndStopsAtTheLimit) {
@@ -113,7 +116,7 @@ TEST_F(StaticLifetime, ARestartDoesNotBeginAnew) {
     restart();
     EXPECT_EQ(store->entries()[0].sent().bytes, 600u);
     EXPECT_EQ(store->entries()[0].received(), (SaUsage{2, 300}));
-    EXPECT_EQ(store->entries()[0].before.since_s, 1'000'000u);
+    EXPECT_EQ(store->entries()[0].receiving.before.since_s, 1'000'000u);
     out().add_bytes(400);
     EXPECT_EQ(watch(), 1u);
     restart();
@@ -123,12 +126,87 @@ TEST_F(StaticLifetime, ARestartDoesNotBeginAnew) {
 TEST_F(StaticLifetime, NumbersThatACrashHasCostAreNotPackets) {
     config.tunnels[0].lifetime = {.bytes = 0, .packets = 1000, .seconds = 0};
     EXPECT_EQ(out().reserve_burst(100).granted, 100u);
-    store->write_usage(config);
+    store->write_usage(config, 0);
     store.reset();
     open();
     EXPECT_GT(out().next_seq(), 1000u);
     EXPECT_EQ(store->entries()[0].sent().packets, 100u);
     EXPECT_EQ(watch(), 0u);
+}
+
+// RFC 4303 section 3.3.3: traffic goes to another tunnel, rather than into an SA that cannot send.
+TEST_F(StaticLifetime, TheEndOfTheNumbersIsAnEndWithoutAnyConfigured) {
+    config.tunnels[0].lifetime = {};
+    const std::uint64_t end = out().end_of_sequence();
+    const auto use_up_to = [&](std::uint64_t number) {
+        while (out().next_seq() < number) {
+            const std::uint64_t n = std::min(number, out().limit()) - out().next_seq();
+            ASSERT_NE(n, 0u);
+            ASSERT_EQ(out().reserve_burst(static_cast<std::uint32_t>(n)).granted, n);
+            store->top_up(config);
+        }
+    };
+    use_up_to(end - end / 10 - 1);
+    watch();
+    EXPECT_EQ(metrics[Metric::sa_lifetimes_near_end], 0u);
+    use_up_to(end - end / 10);
+    EXPECT_EQ(watch(), 0u);
+    EXPECT_EQ(metrics[Metric::sa_lifetimes_near_end], 1u);
+    use_up_to(end - 1);
+    EXPECT_EQ(watch(), 0u);
+    EXPECT_EQ(out().reserve_burst(2).granted, 1u);
+    EXPECT_EQ(watch(), 1u);
+    EXPECT_TRUE(store->sas_of(0).worn_out);
+    restart();
+    EXPECT_EQ(watch(), 1u) << "and it stays so";
+    EXPECT_TRUE(store->sas_of(0).worn_out);
+    EXPECT_FALSE(store->sas_of(0).in.empty());
+}
+
+// RFC 4303 section 3.4.3, over a restart.
+TEST_F(StaticLifetime, WhatWasReceivedIsAReplayAfterTheRestartToo) {
+    config.tunnels[0].lifetime = {};
+    constexpr std::uint64_t kHighest = 5000;
+    EXPECT_TRUE(in().replay().accept(kHighest - 1));
+    EXPECT_TRUE(in().replay().accept(kHighest));
+    restart();
+    for (const std::uint64_t seq : {std::uint64_t{1}, kHighest - 1, kHighest}) {
+        EXPECT_NE(in().replay().check(seq), ReplayVerdict::fresh) << seq;
+    }
+    EXPECT_TRUE(in().replay().accept(kHighest + 1)) << "the peer's next";
+    // A crash forgets what came since the last write.
+    store->write_usage(config, 0);
+    EXPECT_TRUE(in().replay().accept(kHighest + 2));
+    store.reset();
+    open();
+    EXPECT_FALSE(in().replay().accept(kHighest + 1));
+    EXPECT_TRUE(in().replay().accept(kHighest + 2));
+}
+
+TEST_F(StaticLifetime, AnotherInboundKeyBeginsItsNumbersAnew) {
+    EXPECT_TRUE(in().replay().accept(5000));
+    store->give_back(config);
+    store.reset();
+    inbound_key = 3;
+    open();
+    EXPECT_TRUE(in().replay().accept(1));
+}
+
+TEST_F(StaticLifetime, UseIsWrittenOnceASecond) {
+    constexpr std::uint64_t kTicks = 20;
+    const auto written = [this] { return read_usage(store->entries()[0].receiving.file, 0).value().highest; };
+    EXPECT_TRUE(in().replay().accept(1));
+    for (std::uint64_t tick = 0; tick < kTicks; ++tick) {
+        store->write_usage(config, tick);
+    }
+    EXPECT_EQ(written(), 1u);
+    EXPECT_TRUE(in().replay().accept(2));
+    for (std::uint64_t tick = 1; tick < kTicks; ++tick) {
+        store->write_usage(config, tick);
+    }
+    EXPECT_EQ(written(), 1u);
+    store->write_usage(config, kTicks);
+    EXPECT_EQ(written(), 2u);
 }
 
 TEST_F(StaticLifetime, AFileThatIsNoneOfOursStopsTheStart) {
@@ -143,7 +221,7 @@ TEST_F(StaticLifetime, AFileThatIsNoneOfOursStopsTheStart) {
     StaticSas other;
     const auto opened = other.open(engine, config, files, sas, now);
     ASSERT_FALSE(opened);
-    EXPECT_NE(opened.error().what.find("expected five numbers"), std::string::npos);
+    EXPECT_NE(opened.error().what.find("expected four numbers"), std::string::npos);
 }
 
 TEST(Lifetime, LeftIsWhatIsBetweenUsedAndTheHardLimit) {
