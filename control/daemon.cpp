@@ -236,6 +236,7 @@ void Daemon::tick() {
     compile_if_due();
     follow_routes();
     dataplane_->reclaim();
+    tick_nat();
     update_metrics();
     if (ticks_ % kSaTicks == 0) {
         tick_sas();
@@ -253,6 +254,14 @@ void Daemon::tick() {
     }
     if (ticks_ % kRefreshTicks == 0) {
         refresh_neighbours();
+    }
+}
+
+void Daemon::tick_nat() {
+    const auto now = std::chrono::steady_clock::now();
+    nat_status_->tick(now);
+    if (nat_log_) {
+        nat_log_->tick(now, std::chrono::system_clock::now());
     }
 }
 
@@ -280,6 +289,7 @@ void Daemon::update_metrics() {
     metrics_.set(Metric::routes_refused, failover_->current_plan().refused.size());
     metrics_.set(Metric::routes_without_room, failover_->routes_without_room());
     set_worker_metrics(metrics_, status_.counters);
+    metrics_.set(Metric::nat_log_ring_full, dataplane_->nat_events_lost());
     if (xfrm_) {
         const netlink::XfrmMetrics& xfrm = xfrm_->metrics();
         metrics_.set(Metric::xfrm_messages, xfrm.messages);

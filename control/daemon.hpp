@@ -6,6 +6,8 @@
 #include "control/failover.hpp"
 #include "control/kernel_routes.hpp"
 #include "control/metrics.hpp"
+#include "control/nat/nat_log.hpp"
+#include "control/nat/nat_status.hpp"
 #include "control/netlink/mirror.hpp"
 #include "control/netlink/requests.hpp"
 #include "control/netlink/xfrm_mirror.hpp"
@@ -64,6 +66,7 @@ private:
     void follow_routes();
     Result<void> steer();
     void tick();
+    void tick_nat();
     void update_metrics();
     void tick_sas();
     void resolve_neighbours();
@@ -87,6 +90,8 @@ private:
     std::unique_ptr<KernelRoutes> routes_;
     RouteFeed feed_;
     std::chrono::steady_clock::time_point last_audit_{};
+    std::unique_ptr<NatLog> nat_log_;  // null where none is configured
+    std::unique_ptr<NatStatus> nat_status_;
     StatusSources status_;
     std::unique_ptr<RpcServer> rpc_;
     bool running_ = false;   // the workers are

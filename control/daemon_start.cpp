@@ -31,6 +31,7 @@ DataplaneOptions options_of(const Config& config) {
     options.icmp_errors_per_second = config.limits.icmp_errors_pps;
     options.buffers = config.dpdk.buffers;
     options.nat_sessions = std::max(config.nat_sessions(), kFewestSessions);
+    options.nat_events = config.nat_log ? wanted_events(*config.nat_log) : 0;
     options.max_routes4 = config.limits.routes_ipv4;
     options.max_routes6 = config.limits.routes_ipv6;
     options.eal_args = config.dpdk.args;
@@ -118,6 +119,18 @@ Result<void> Daemon::open_dataplane() {
     }
     dataplane_ = std::move(*dataplane);
     tables_ = std::make_unique<DataplaneTables>(*dataplane_);
+    if (world_.config.nat_log) {
+        const auto take = [dataplane = dataplane_.get()](std::size_t most,
+                                                         const std::function<void(const NatEvent&)>& fn) {
+            return dataplane->take_nat_events(most, fn);
+        };
+        nat_log_ = std::make_unique<NatLog>(*world_.config.nat_log, take, metrics_);
+    }
+    nat_status_ = std::make_unique<NatStatus>(world_.config.pools, dataplane_->nat(), [this](const NatEvent& event) {
+        if (nat_log_) {
+            nat_log_->add(event);
+        }
+    });
     world_.fib4 = dataplane_->fib4();
     world_.fib6 = dataplane_->fib6();
     for (const PortConfig& port : world_.config.ports) {
@@ -298,6 +311,7 @@ Result<void> Daemon::open_socket() {
     status_.port_stats = [this](std::uint16_t port) { return dataplane_->port_stats(port); };
     status_.steered = [this](std::uint16_t port) { return dataplane_->steered(port); };
     status_.nat = &dataplane_->nat();
+    status_.nat_status = nat_status_.get();
     status_.metrics = &metrics_;
     const std::filesystem::path path = std::filesystem::path{kRunDirectory} / (world_.config.name + ".sock");
     auto server = RpcServer::listen(path, [this](const nlohmann::json& request) {

@@ -61,6 +61,13 @@ enum class Metric : std::uint8_t {
     packets_fragmented,
     fragments_merged,
     fragments_held,
+    nat_log_records,
+    nat_log_messages,
+    nat_log_ring_full,
+    nat_log_limited,
+    nat_log_unsent,
+    nat_log_connections,
+    nat_log_connected,
 };
 
 enum class MetricKind : std::uint8_t { counter, gauge };
@@ -157,6 +164,17 @@ inline constexpr auto kMetricInfo = std::to_array<MetricInfo>({
     {Metric::fragments_merged, MetricKind::counter, "fragments_merged_total",
      "Fragments that made packets for us whole, less one each"},
     {Metric::fragments_held, MetricKind::gauge, "fragments_held", "Fragments that wait for the rest of their packet"},
+    {Metric::nat_log_records, MetricKind::counter, "nat_log_records_total", "NAT events sent to the collector"},
+    {Metric::nat_log_messages, MetricKind::counter, "nat_log_messages_total", "IPFIX messages sent to the collector"},
+    {Metric::nat_log_ring_full, MetricKind::counter, "nat_log_ring_full_total",
+     "NAT events lost because control or the collector was too slow"},
+    {Metric::nat_log_limited, MetricKind::counter, "nat_log_limited_total",
+     "NAT sessions and mappings not logged because of the configured rate"},
+    {Metric::nat_log_unsent, MetricKind::counter, "nat_log_unsent_total",
+     "NAT events lost on the way out: no route, no room, a connection that broke"},
+    {Metric::nat_log_connections, MetricKind::counter, "nat_log_connections_total",
+     "How often a way to the collector was opened"},
+    {Metric::nat_log_connected, MetricKind::gauge, "nat_log_connected", "1 when messages can be sent"},
 });
 inline constexpr std::size_t kMetricCount = kMetricInfo.size();
 

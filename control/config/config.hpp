@@ -3,6 +3,7 @@
 
 #include "control/config/bgp_config.hpp"
 #include "control/config/ike_config.hpp"
+#include "control/config/nat_log_config.hpp"
 #include "control/config/prefix.hpp"
 #include "dataplane/base/zone.hpp"
 #include "dataplane/config/snapshot.hpp"
@@ -72,6 +73,8 @@ struct PoolConfig {
     std::uint16_t last_port = 65535;
     NatTimeouts timeouts;           // seconds
     std::uint32_t sessions = 65536;
+    std::uint8_t high_water = 80;   // percent of them
+    std::uint8_t low_water = 60;
 };
 
 // The destinations that may be reached over one peering. No entry for a peering: any.
@@ -145,6 +148,7 @@ struct Config {
     std::vector<TunnelConfig> tunnels;
     std::vector<Prefix4> encrypt4;
     std::vector<Prefix6> encrypt6;
+    std::optional<NatLogConfig> nat_log;
     std::filesystem::path state_dir;
 
     // Room for the sessions of all pools; 0 without pools.

@@ -65,6 +65,7 @@ void read_peering_bgp(Diagnostics& diagnostics, const YAML::Node& node, Zone zon
 void read_leg_bgp(Diagnostics& diagnostics, const YAML::Node* node, LegConfig& leg, Draft& draft);
 void read_tunnel_bgp(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
 void read_ike(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
+void read_nat_log(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft);
 // `value` is a path from the folder of the configuration file when it is relative.
 std::optional<std::filesystem::path> read_file_name(Diagnostics& diagnostics, const MapReader& map,
                                                     std::string_view key, std::string content, Draft& draft);

@@ -275,6 +275,7 @@ private:
         map.read("ports", ports, "a range of ports like 1024-65535", parse_ports);
         std::tie(pool.first_port, pool.last_port) = ports;
         map.read_unsigned("sessions", pool.sessions, 1024, 1u << 26);
+        read_water(map, pool);
         if (const auto timeouts = map.find("timeouts")) {
             read_timeouts(*timeouts, pool.timeouts);
         }
@@ -294,6 +295,18 @@ private:
                 draft_.ranges.push_back({*range, position_of(item), pool});
             }
         });
+    }
+
+    void read_water(const MapReader& map, PoolConfig& pool) {
+        constexpr std::string_view kShare = "a share from 1% to 100%";
+        map.read("high-water", pool.high_water, kShare, parse_percent);
+        map.read("low-water", pool.low_water, kShare, parse_percent);
+        if (pool.low_water >= pool.high_water) {
+            const auto low = map.find("low-water");
+            diagnostics_.add(low ? position_of(*low) : map.position(),
+                             "found low-water " + std::to_string(pool.low_water) + "%, expected less than high-water " +
+                                 std::to_string(pool.high_water) + "%");
+        }
     }
 
     void read_timeouts(const YAML::Node& node, NatTimeouts& out) {

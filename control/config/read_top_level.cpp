@@ -184,6 +184,7 @@ void read_top_level(Diagnostics& diagnostics, const YAML::Node& root, Draft& dra
         read_peerings(diagnostics, *node, draft);
     }
     section("tunnels", [&](const YAML::Node& node) { read_tunnels(diagnostics, node, draft); });
+    section("nat-log", [&](const YAML::Node& node) { read_nat_log(diagnostics, node, draft); });
     section("encrypt", [&](const YAML::Node& node) { read_encrypt(diagnostics, node, draft); });
 }
 

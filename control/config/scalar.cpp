@@ -95,6 +95,14 @@ std::optional<std::uint32_t> parse_rate(std::string_view text) {
     return rate ? std::optional{static_cast<std::uint32_t>(*rate)} : std::nullopt;
 }
 
+std::optional<std::uint8_t> parse_percent(std::string_view text) {
+    if (!text.ends_with('%')) {
+        return std::nullopt;
+    }
+    const auto percent = parse_unsigned(text.substr(0, text.size() - 1), 1, 100);
+    return percent ? std::optional{static_cast<std::uint8_t>(*percent)} : std::nullopt;
+}
+
 std::optional<std::pair<std::uint16_t, std::uint16_t>> parse_ports(std::string_view text) {
     const std::size_t dash = text.find('-');
     if (dash == std::string_view::npos) {

@@ -21,6 +21,7 @@ std::optional<std::uint32_t> parse_seconds(std::string_view text);     // 300s, 
 std::optional<std::uint32_t> parse_milliseconds(std::string_view text);  // 300ms, 1s; 1 ms to 1 minute
 std::optional<std::uint64_t> parse_bytes(std::string_view text);  // 102400000KB, 100GB; Azure's KB has 1024 bytes
 std::optional<std::uint32_t> parse_rate(std::string_view text);        // 10000pps, 10kpps; in packets/s
+std::optional<std::uint8_t> parse_percent(std::string_view text);      // 1% to 100%
 std::optional<std::pair<std::uint16_t, std::uint16_t>> parse_ports(std::string_view text);  // 1024-65535
 // A prefix, an address, or first-last.
 std::optional<Ipv4Range> parse_range4(std::string_view text);

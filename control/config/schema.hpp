@@ -9,8 +9,9 @@ namespace twinspan::schema {
 
 using Keys = std::span<const std::string_view>;
 
-inline constexpr std::string_view kTop[] = {"version", "name", "role",     "dpdk",    "workers", "limits",   "ports",
-                                            "circuit", "bgp",  "peerings", "tunnels", "encrypt", "state-dir"};
+inline constexpr std::string_view kTop[] = {"version", "name",    "role",    "dpdk",     "workers",
+                                            "limits",  "ports",   "circuit", "bgp",      "peerings",
+                                            "tunnels", "encrypt", "nat-log", "state-dir"};
 inline constexpr std::string_view kDpdk[] = {"hugepages", "memory", "buffers", "args"};
 inline constexpr std::string_view kWorkers[] = {"count", "idle", "cpus"};
 inline constexpr std::string_view kLimits[] = {"punt", "icmp-errors", "routes-ipv4", "routes-ipv6"};
@@ -27,9 +28,11 @@ inline constexpr std::string_view kLegBgp[] = {"peer",         "peer-asn",    "p
                                                "hold",         "bfd",         "bfd-interval",     "bfd-multiplier",
                                                "max-prefixes", "communities", "local-preference", "prepend"};
 inline constexpr std::string_view kVlan[] = {"outer", "inner", "ethertype"};
-inline constexpr std::string_view kNat[] = {"pool", "ports", "timeouts", "sessions"};
+inline constexpr std::string_view kNat[] = {"pool", "ports", "timeouts", "sessions", "high-water", "low-water"};
 inline constexpr std::string_view kTimeouts[] = {"udp",  "tcp-established", "tcp-transitory", "tcp-closing", "icmp",
                                                  "other"};
+inline constexpr std::string_view kNatLog[] = {"collector", "transport", "sessions",         "mappings",
+                                               "rate",      "domain",    "template-refresh", "template-messages"};
 inline constexpr std::string_view kTunnel[] = {"if-id",  "link",    "local",      "remote",      "mtu",     "sa-file",
                                                "netdev", "address", "ike",        "bgp",         "dscp",    "ecn",
                                                "df",     "ttl",     "flow-label", "peer-window", "decrypt", "lifetime"};
@@ -64,6 +67,7 @@ inline constexpr auto kSections = std::to_array<Section>({
     {"peerings.PEERING.legs[].vlan", kVlan},
     {"peerings.PEERING.nat", kNat},
     {"peerings.PEERING.nat.timeouts", kTimeouts},
+    {"nat-log", kNatLog},
     {"tunnels.NAME", kTunnel},
     {"tunnels.NAME.lifetime", kLifetime},
     {"tunnels.NAME.ike", kIke},

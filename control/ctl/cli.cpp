@@ -7,8 +7,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include <chrono>
 #include <optional>
 #include <ostream>
+#include <thread>
 
 namespace twinspan::ctl {
 
@@ -34,8 +36,26 @@ Result<json> ask(const Terminal& terminal, const Request& request, const json& c
     return call(*socket, command);
 }
 
+// The daemon walks a large NAT table in steps, and says so while it has seen a part only.
+bool is_partial(const json& data) {
+    const json::json_pointer complete{"/survey/complete"};
+    return data.is_object() && data.contains(complete) && data[complete] == false;
+}
+
+Result<json> ask_to_show(const Terminal& terminal, const Request& request) {
+    constexpr std::chrono::milliseconds kBetween{50};
+    constexpr int kMostTimes = 200;
+    const json command{{"command", "show"}, {"what", request.what}};
+    auto data = ask(terminal, request, command);
+    for (int i = 0; i < kMostTimes && data && is_partial(*data); ++i) {
+        std::this_thread::sleep_for(kBetween);
+        data = ask(terminal, request, command);
+    }
+    return data;
+}
+
 int show(const Terminal& terminal, const Request& request) {
-    const auto data = ask(terminal, request, {{"command", "show"}, {"what", request.what}});
+    const auto data = ask_to_show(terminal, request);
     if (!data) {
         terminal.err << "twinspanctl: " << data.error().what << '\n';
         return kFailed;

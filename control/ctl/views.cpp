@@ -117,6 +117,7 @@ constexpr Column kPools[] = {
     {"addresses", "addresses", Format::list},
     {"ports", "ports"},
     {"sessions", "sessions", Format::count},
+    {"of", "limit", Format::count},
     {"tcp", "by_protocol.tcp", Format::count},
     {"udp", "by_protocol.udp", Format::count},
     {"icmp", "by_protocol.icmp", Format::count},
@@ -127,6 +128,25 @@ constexpr Column kPoolCounters[] = {
     {"expired", "expired", Format::count},
     {"no port", "ports_exhausted", Format::count},
     {"no room", "sessions_exhausted", Format::count},
+    {"water", "water.state", Format::text, Empty::hide},
+    {"peak", "water.peak", Format::count, Empty::hide},
+    {"full in", "full_in", Format::text, Empty::hide},
+};
+constexpr Column kPoolAddresses[] = {
+    {"peering", "peering"},
+    {"address", "address"},
+    {"protocol", "protocol"},
+    {"sessions", "sessions", Format::count},
+    {"ports in use", "ports", Format::count},
+    {"free", "ports_free", Format::count},
+};
+constexpr Column kTalkers[] = {{"peering", "peering"}, {"top host", "host"}, {"sessions", "sessions", Format::count}};
+constexpr Column kRemotes[] = {
+    {"peering", "peering"},
+    {"protocol", "protocol"},
+    {"top remote", "remote"},
+    {"sessions", "sessions", Format::count},
+    {"ports free", "free", Format::count},
 };
 constexpr Column kSessions[] = {
     {"protocol", "protocol"}, {"inside", "inside"}, {"outside", "outside"},
@@ -259,13 +279,39 @@ std::string legs(const json& data) {
                         : render(kLegs, one_row_each(data, "addresses")) + '\n' + render(kLegCounters, data);
 }
 
-std::string nat(const json& data) {
-    const json pools = list_at(data, "pools");
-    std::uint64_t used = 0;
-    for (const json& pool : pools) {
-        used += count_at(pool, "sessions");
+std::string forecast(const json& pool) {
+    const auto at = pool.find("forecast");
+    if (at == pool.end() || !at->is_object()) {
+        return "";
     }
-    return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' +
+    const auto seconds = at->find("full_in_s");
+    return seconds != at->end() && seconds->is_number_unsigned() ? human_seconds(seconds->get<std::uint64_t>())
+                                                                 : "not at this rate";
+}
+
+std::string optional_table(std::span<const Column> columns, const json& rows) {
+    return rows.empty() ? "" : render(columns, rows) + '\n';
+}
+
+std::string nat(const json& data) {
+    json pools = list_at(data, "pools");
+    json addresses = json::array();
+    std::uint64_t used = 0;
+    for (json& pool : pools) {
+        if (!pool.is_object()) {
+            continue;
+        }
+        used += count_at(pool, "sessions");
+        pool["full_in"] = forecast(pool);
+        for (json row : list_at(pool, "by_address")) {
+            if (row.is_object()) {
+                row["peering"] = text_at(pool, "peering");
+                addresses.push_back(std::move(row));
+            }
+        }
+    }
+    return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' + optional_table(kPoolAddresses, addresses) +
+           optional_table(kTalkers, list_at(data, "talkers")) + optional_table(kRemotes, list_at(data, "remotes")) +
            table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' + with_thousands(used) + " of " +
            with_thousands(count_at(data, "capacity")) + " sessions, " + human_bytes(count_at(data, "memory_bytes")) +
            '\n';
@@ -277,13 +323,30 @@ std::string drops(const json& data) {
     return table(kDrops, rows, "nothing was dropped");
 }
 
+// {pool="microsoft",protocol="tcp"}; our values hold nothing that would need escaping.
+std::string labels(const json& row) {
+    std::string text;
+    if (const auto at = row.find("labels"); at != row.end() && at->is_object()) {
+        for (const auto& [name, value] : at->items()) {
+            text +=
+                (text.empty() ? "{" : ",") + name + "=\"" + (value.is_string() ? value.get<std::string>() : "") + '"';
+        }
+    }
+    return text.empty() ? text : text + '}';
+}
+
 // As Prometheus scrapes it (text format 0.0.4).
 std::string metrics(const json& data) {
     std::string text;
+    std::string before;
     for (const json& row : data) {
         const std::string name = text_at(row, "name");
-        text += "# HELP " + name + ' ' + text_at(row, "help") + "\n# TYPE " + name + ' ' + text_at(row, "kind") + '\n' +
-                name + ' ' + std::to_string(count_at(row, "value")) + '\n';
+        if (name != before) {
+            text +=
+                "# HELP " + name + ' ' + text_at(row, "help") + "\n# TYPE " + name + ' ' + text_at(row, "kind") + '\n';
+        }
+        text += name + labels(row) + ' ' + std::to_string(count_at(row, "value")) + '\n';
+        before = name;
     }
     return text;
 }

@@ -1,8 +1,7 @@
-// NAT, drops, metrics, workers and the accounting that must add up.
+// Drops, metrics, workers and the accounting that must add up.
 #include "control/rpc/status.hpp"
 #include "dataplane/base/drop.hpp"
 #include "dataplane/packet/batch.hpp"
-#include "dataplane/state/nat_table.hpp"
 
 #include <algorithm>
 
@@ -10,8 +9,6 @@ namespace twinspan {
 namespace {
 
 using nlohmann::json;
-
-constexpr std::size_t kSessionsShown = 1000;
 
 struct Account {
     std::uint64_t rx = 0, injected = 0, generated = 0, fragmented = 0, taken = 0;
@@ -50,82 +47,7 @@ struct Account {
     }
 };
 
-std::string end_text(be32 address, be16 port) {
-    return IpAddress::from(address).text() + ":" + std::to_string(port.host());
-}
-
-std::string protocol_text(std::uint8_t protocol) {
-    return protocol == +IpProtocol::tcp ? "tcp" : protocol == +IpProtocol::udp ? "udp" : "icmp";
-}
-
-std::string session_state(const NatSessionView& session) {
-    if (session.protocol() != +IpProtocol::tcp) {
-        return "";
-    }
-    return nat_tcp::closing(session.tcp) ? "closing" : nat_tcp::opened(session.tcp) ? "established" : "opening";
-}
-
-// Sessions are stamped by the workers' coarse clock; the one seen last tells what time that clock has, at least.
-json sessions_json(const NatTable& nat) {
-    std::vector<NatSessionView> views;  // a heap of those used last, the stalest first
-    nat.for_each(nat.capacity(), [&](const NatSessionView& view) {
-        if (views.size() == kSessionsShown) {
-            if (view.last_seen <= views.front().last_seen) {
-                return;
-            }
-            std::ranges::pop_heap(views, std::greater{}, &NatSessionView::last_seen);
-            views.pop_back();
-        }
-        views.push_back(view);
-        std::ranges::push_heap(views, std::greater{}, &NatSessionView::last_seen);
-    });
-    std::ranges::sort_heap(views, std::greater{}, &NatSessionView::last_seen);
-    const std::uint32_t now = views.empty() ? 0 : views.front().last_seen;
-    json result = json::array();
-    for (const NatSessionView& view : views) {
-        result.push_back({{"protocol", protocol_text(view.protocol())},
-                          {"inside", end_text(view.inside.address(), view.inside.port())},
-                          {"outside", end_text(view.outside.address(), view.outside.port())},
-                          {"remote", end_text(view.inside.remote(), view.inside.remote_port())},
-                          {"state", session_state(view)},
-                          {"idle_s", now - view.last_seen}});
-    }
-    return result;
-}
-
-json pool_json(const PoolConfig& pool, const NatUsage& usage) {
-    json addresses = json::array();
-    for (const Ipv4Range range : pool.ranges) {
-        addresses.push_back(IpAddress::from(range.first).text() + "-" + IpAddress::from(range.last).text());
-    }
-    const auto in_use = [&](NatProtocol p) { return usage.in_use[static_cast<std::size_t>(p)]; };
-    return {
-        {"peering", to_string(pool.zone)},
-        {"addresses", std::move(addresses)},
-        {"ports", std::to_string(pool.first_port) + "-" + std::to_string(pool.last_port)},
-        {"sessions", usage.sessions},
-        {"created", usage.opened},
-        {"expired", usage.expired},
-        {"ports_exhausted", usage.ports_exhausted},
-        {"sessions_exhausted", usage.sessions_exhausted},
-        {"by_protocol",
-         {{"tcp", in_use(NatProtocol::tcp)}, {"udp", in_use(NatProtocol::udp)}, {"icmp", in_use(NatProtocol::icmp)}}}};
-}
-
 }  // namespace
-
-json show_nat(const StatusSources& s) {
-    json pools = json::array();
-    const std::vector<PoolConfig>& configured = s.failover->world().config.pools;
-    for (std::size_t i = 0; i < configured.size(); ++i) {
-        pools.push_back(
-            pool_json(configured[i], s.nat != nullptr ? s.nat->usage(static_cast<std::uint16_t>(i)) : NatUsage{}));
-    }
-    return {{"pools", std::move(pools)},
-            {"sessions", s.nat != nullptr ? sessions_json(*s.nat) : json::array()},
-            {"capacity", s.nat != nullptr ? s.nat->capacity() : 0u},
-            {"memory_bytes", s.nat != nullptr ? s.nat->memory_bytes() : std::size_t{0}}};
-}
 
 json show_drops(const StatusSources& s) {
     json result = json::array();
@@ -147,6 +69,7 @@ json show_metrics(const StatusSources& s) {
                            {"value", (*s.metrics)[info.id]},
                            {"help", info.help}});
     }
+    add_nat_metrics(s, metrics);
     return metrics;
 }
 

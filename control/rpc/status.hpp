@@ -4,6 +4,7 @@
 #include "control/failover.hpp"
 #include "control/metrics.hpp"
 #include "control/model/world.hpp"
+#include "control/nat/nat_status.hpp"
 #include "control/sa/sa_store.hpp"
 #include "dataplane/dataplane.hpp"
 
@@ -25,6 +26,7 @@ struct StatusSources {
     std::function<SteeringCounters(std::uint16_t port)> steered;  // of shared ports
     std::vector<const WorkerCounters*> counters;  // workers, then the punt thread
     const NatTable* nat = nullptr;                // may be null: no sessions
+    NatStatus* nat_status = nullptr;              // may be null: nobody watches the pools
     const Metrics* metrics = nullptr;
     const SaStore* sas = nullptr;  // may be null: tunnels are shown without their SAs
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
@@ -43,6 +45,7 @@ nlohmann::json show_groups(const StatusSources& sources);
 nlohmann::json show_routes(const StatusSources& sources);
 nlohmann::json show_neighbours(const StatusSources& sources);
 nlohmann::json show_nat(const StatusSources& sources);
+void add_nat_metrics(const StatusSources& sources, nlohmann::json& metrics);  // by pool, address and protocol
 nlohmann::json show_drops(const StatusSources& sources);
 nlohmann::json show_metrics(const StatusSources& sources);
 nlohmann::json show_workers(const StatusSources& sources);

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-pytest.register_assert_rewrite("harness", "far_end", "hosts", "packets", "peer", "strongswan", "wire")
+pytest.register_assert_rewrite("harness", "far_end", "hosts", "ipfix", "packets", "peer", "strongswan", "wire")
 
 import harness  # noqa: E402
 

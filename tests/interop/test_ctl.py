@@ -20,7 +20,7 @@ KEYS_OF = {
     "drops": {"reason", "count", "help"},
     "workers": {"id", "cpu", "loops", "busy_loops", "helped", "rx", "injected", "generated", "fragmented", "taken", "tx", "punted", "merged", "handed", "held", "drops"},
 }
-OBJECTS = {"nat": {"pools", "sessions", "capacity", "memory_bytes"},
+OBJECTS = {"nat": {"pools", "talkers", "remotes", "sessions", "survey", "capacity", "memory_bytes"},
            "accounting": {"rx", "injected", "generated", "fragmented", "taken", "tx", "punted", "merged", "handed", "held", "drops", "exact", "threads"}}
 WHAT = [*KEYS_OF, *OBJECTS]
 
@@ -62,6 +62,16 @@ def test_numbers_agree_with_what_was_sent(site):
     assert pools["microsoft"]["sessions"] == pools["microsoft"]["created"] == 42
     assert (pools["public"]["sessions"], pools["public"]["ports_exhausted"]) == (2, 38)
     assert len(nat["sessions"]) == 44
+    assert nat["survey"] == {"complete": True, "running": False, "sessions": 44, "uncounted": 0}
+    assert [(t["peering"], t["host"], t["sessions"]) for t in nat["talkers"]] == [("microsoft", LAN_HOST, 42), ("public", LAN_HOST, 2)]
+    remotes = {(r["protocol"], r["remote"]): r for r in nat["remotes"]}
+    assert (remotes["udp", "13.107.6.10:443"]["sessions"], remotes["udp", "13.107.6.10:443"]["free"]) == (40, 16 * 64512 - 40)
+    assert (remotes["udp", "52.239.1.10:443"]["sessions"], remotes["udp", "52.239.1.10:443"]["free"]) == (2, 0)
+    use = pools["public"]["by_address"]
+    assert use == [{"address": "198.51.100.16", "protocol": "udp", "sessions": 2, "ports": 2, "ports_free": 0}]
+    assert sum(row["sessions"] for row in pools["microsoft"]["by_address"]) == 42
+    assert pools["microsoft"]["limit"] == 65536 and pools["microsoft"]["water"]["state"] == "normal"
+    assert pools["microsoft"]["water"]["high"] == 52429 and pools["microsoft"]["water"]["low"] == 39321
     legs = site.daemon.named("legs")
     assert legs["msft-pri"]["tx_packets"] + legs["msft-sec"]["tx_packets"] >= 42 + 40
     assert legs["prv-pri"]["vlan"] == "100" and legs["lan"]["vlan"] == ""
@@ -69,6 +79,18 @@ def test_numbers_agree_with_what_was_sent(site):
     assert tunnels["azure-0"]["tx_packets"] + tunnels["azure-1"]["tx_packets"] >= 40
     for name, suite, spi in (("azure-0", "aes-256-gcm", 0x1001), ("azure-1", "aes-128-gcm", 0x1002)):
         assert (tunnels[name]["suite"], tunnels[name]["spi_out"], tunnels[name]["inner_mtu"], tunnels[name]["mss4"]) == (suite, spi, 1446, 1406)
+
+
+def test_metrics_have_the_pools_by_protocol_and_address(site):
+    lines = site.daemon.control("show", "metrics").stdout.splitlines()
+    assert 'twinspan_nat_sessions{pool="microsoft",protocol="udp"} 40' in lines
+    assert 'twinspan_nat_sessions_limit{pool="public"} 65536' in lines
+    assert 'twinspan_nat_refused_total{cause="ports",pool="public"} 38' in lines
+    assert 'twinspan_nat_address_sessions{address="198.51.100.16",pool="public"} 2' in lines
+    assert 'twinspan_nat_high_water{pool="microsoft"} 0' in lines
+    assert sum(int(line.split()[1]) for line in lines if line.startswith("twinspan_nat_address_sessions{") and "microsoft" in line) == 42
+    named = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(named) == len(set(named)), "each name is explained once"
 
 
 def test_routes_say_what_becomes_of_a_prefix(site):

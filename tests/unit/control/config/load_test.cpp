@@ -167,6 +167,8 @@ TEST(LoadConfig, ReadsEveryKey) {
     EXPECT_EQ(qinq.tags[1].tpid, kEtherTypeVlan);
     EXPECT_EQ(qinq.tags[1].tci.host(), 100);
     const PoolConfig& pool = config.pools.at(0);
+    EXPECT_EQ(pool.high_water, 90);
+    EXPECT_EQ(pool.low_water, 50);
     ASSERT_EQ(pool.ranges.size(), 3u);
     EXPECT_EQ(to_string(pool.ranges[0].first), "198.51.100.2") << "ascending";
     EXPECT_EQ(to_string(pool.ranges[2].last), "198.51.100.15");

@@ -38,7 +38,7 @@ const Row kRows[] = {
      "f:11:1: found unknown key 'peering', expected one of version, name, role, dpdk, workers, limits, ports, circuit, "
      "bgp, "
      "peerings, "
-     "tunnels, encrypt, state-dir; did you mean 'peerings'?"},
+     "tunnels, encrypt, nat-log, state-dir; did you mean 'peerings'?"},
     {"unknown_inner_key", kNva, "memory:", "memry:",
      "f:4:27: found unknown key 'memry', expected one of hugepages, memory, buffers, args; did you mean 'memory'?"},
     {"far_key", kNva,
@@ -119,6 +119,14 @@ const Row kRows[] = {
     {"private_pool", kNva, "198.51.100.16/30", "10.0.0.0/30",
      "f:23:19: found private addresses 10.0.0.0-10.0.0.3, expected public ones: peering public carries public "
      "addresses only (RFC 1918)"},
+    {"water_without_unit", kNva, "pool: [198.51.100.0/28] }", "pool: [198.51.100.0/28], high-water: 80 }",
+     "f:28:49: found '80', expected a share from 1% to 100%"},
+    {"water_range", kNva, "pool: [198.51.100.0/28] }", "pool: [198.51.100.0/28], high-water: 101% }",
+     "f:28:49: found '101%', expected a share from 1% to 100%"},
+    {"low_above_high_water", kNva, "pool: [198.51.100.0/28] }", "pool: [198.51.100.0/28], low-water: 80% }",
+     "f:28:48: found low-water 80%, expected less than high-water 80%"},
+    {"high_below_low_water", kNva, "pool: [198.51.100.0/28] }", "pool: [198.51.100.0/28], high-water: 50% }",
+     "f:28:10: found low-water 60%, expected less than high-water 50%"},
     {"pool_on_private", kNva, "  public:\n", "    nat: { pool: [198.51.100.32/30] }\n  public:\n",
      "f:19:10: found a pool on peering private, expected one on public, microsoft or internet only: private addresses "
      "are never translated"},
@@ -205,7 +213,7 @@ TEST(RefusalOfWholeFiles, EmptyAndShapeless) {
     EXPECT_EQ(errors_of(""), "f:1:1: found nothing, expected a mapping with the keys of the configuration");
     EXPECT_EQ(errors_of("- 1\n"),
               "f:1:1: found a list, expected a mapping with the keys version, name, role, dpdk, workers, limits, "
-              "ports, circuit, bgp, peerings, tunnels, encrypt, state-dir");
+              "ports, circuit, bgp, peerings, tunnels, encrypt, nat-log, state-dir");
 }
 
 TEST(RefusalOfWholeFiles, SaysAllThatItFindsUpToTwenty) {

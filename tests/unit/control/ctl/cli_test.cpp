@@ -13,21 +13,27 @@
 #include <filesystem>
 #include <sstream>
 #include <thread>
+#include <vector>
 
 namespace twinspan::ctl {
 namespace {
 
-// Answers one connection: reads a line, writes `reply` in pieces of a few bytes, closes.
+// Answers one connection for each reply: reads a line, writes the reply in pieces of a few bytes, closes.
 class OneReply {
 public:
-    OneReply(const std::filesystem::path& path, std::string reply)
-        : reply_(std::move(reply)), fd_(socket(AF_UNIX, SOCK_STREAM, 0)) {
+    OneReply(const std::filesystem::path& path, std::string reply) : OneReply(path, std::vector{std::move(reply)}) {}
+    OneReply(const std::filesystem::path& path, std::vector<std::string> replies)
+        : replies_(std::move(replies)), fd_(socket(AF_UNIX, SOCK_STREAM, 0)) {
         sockaddr_un address{};
         address.sun_family = AF_UNIX;
         std::ranges::copy(path.native(), address.sun_path);
         EXPECT_EQ(bind(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
         EXPECT_EQ(listen(fd_, 1), 0);
-        thread_ = std::thread{[this] { serve(); }};
+        thread_ = std::thread{[this] {
+            for (const std::string& reply : replies_) {
+                serve(reply);
+            }
+        }};
     }
     ~OneReply() { request(); }
     std::string request() {
@@ -40,22 +46,23 @@ public:
     }
 
 private:
-    void serve() {
+    void serve(const std::string& reply) {
         const int client = accept(fd_, nullptr, nullptr);
         if (client < 0) {
             return;
         }
+        request_.clear();
         for (char c = 0; recv(client, &c, 1, 0) == 1 && c != '\n';) {
             request_ += c;
         }
-        for (std::size_t at = 0; at < reply_.size(); at += 5) {
-            const std::string part = reply_.substr(at, 5);
+        for (std::size_t at = 0; at < reply.size(); at += 5) {
+            const std::string part = reply.substr(at, 5);
             send(client, part.data(), part.size(), MSG_NOSIGNAL);
         }
         close(client);
     }
 
-    std::string reply_;
+    std::vector<std::string> replies_;
     std::string request_;
     int fd_;
     std::thread thread_;
@@ -94,6 +101,15 @@ TEST_F(CliTest, PrintsTheReplysDataAsJson) {
                                           "\n"};
     EXPECT_EQ(ctl({"--name", "nva", "show", "drops", "--json"}), kDone) << err_.str();
     EXPECT_EQ(nlohmann::json::parse(out_.str()), nlohmann::json::parse(R"([{"reason":"no_route","count":12345}])"));
+}
+
+TEST_F(CliTest, AsksAgainUntilTheWalkOverTheTableIsComplete) {
+    const auto reply = [](const char* complete) {
+        return std::string{R"({"ok":true,"data":{"survey":{"complete":)"} + complete + R"(}}})" + '\n';
+    };
+    OneReply daemon{folder_ / "nva.sock", std::vector{reply("false"), reply("false"), reply("true")}};
+    EXPECT_EQ(ctl({"show", "nat", "--json"}), kDone);
+    EXPECT_EQ(out_.str(), "{\"survey\":{\"complete\":true}}\n");
 }
 
 TEST_F(CliTest, DrainsALink) {

@@ -44,7 +44,11 @@ const std::map<std::string, const char*> kReplies = {
         {"address":"203.0.113.6","netdev":"msft-sec","mac":null,"state":"incomplete"}])"},
     {"nat",
      R"({"pools":[{"peering":"microsoft","addresses":["198.51.100.0-198.51.100.15"],"ports":"1024-65535","sessions":1500,
-        "created":120000,"expired":118500,"ports_exhausted":0,"sessions_exhausted":2,"by_protocol":{"tcp":1200,"udp":299,"icmp":1}}],
+        "limit":65536,"created":120000,"expired":118500,"ports_exhausted":0,"sessions_exhausted":2,"by_protocol":{"tcp":1200,"udp":299,"icmp":1},
+        "by_address":[{"address":"198.51.100.15","protocol":"icmp","sessions":1234567,"ports":64512,"ports_free":0}],
+        "water":{"state":"high","high":52429,"low":39321,"peak":1234567,"times":3},"forecast":{"growth_per_s":12.5,"full_in_s":93784}}],
+        "talkers":[{"peering":"microsoft","host":"10.110.120.130","sessions":1234567}],
+        "remotes":[{"peering":"microsoft","protocol":"tcp","remote":"113.107.106.110:65535","sessions":1234567,"free":1032192}],
         "sessions":[{"protocol":"tcp","inside":"10.10.0.10:51000","outside":"198.51.100.3:2048","remote":"13.107.6.10:443",
         "state":"established","idle_s":75}],"capacity":131072,"memory_bytes":16777216})"},
     {"drops", R"([{"reason":"no_route","count":0,"help":"No route to the destination"},
@@ -107,6 +111,25 @@ TEST(Views, ShowWhatTheReplySays) {
          "address      netdev    mac                state\n"
          "203.0.113.2  msft-pri  02:00:00:00:01:02  reachable\n"
          "203.0.113.6  msft-sec  -                  incomplete\n"},
+        {"nat",
+         "peering    addresses                   ports       sessions      of    tcp  udp  icmp\n"
+         "microsoft  198.51.100.0-198.51.100.15  1024-65535     1,500  65,536  1,200  299     1\n"
+         "\n"
+         "peering    created  expired  no port  no room  water       peak  full in\n"
+         "microsoft  120,000  118,500        0        2  high   1,234,567  1 d 2 h\n"
+         "\n"
+         "peering    address        protocol   sessions  ports in use  free\n"
+         "microsoft  198.51.100.15  icmp      1,234,567        64,512     0\n"
+         "\n"
+         "peering    top host         sessions\n"
+         "microsoft  10.110.120.130  1,234,567\n"
+         "\n"
+         "peering    protocol  top remote              sessions  ports free\n"
+         "microsoft  tcp       113.107.106.110:65535  1,234,567   1,032,192\n"
+         "\n"
+         "protocol  inside            outside            remote           state              idle\n"
+         "tcp       10.10.0.10:51000  198.51.100.3:2048  13.107.6.10:443  established  1 min 15 s\n"
+         "\n1,500 of 131,072 sessions, 16.8 MB\n"},
         {"drops",
          "reason       count  meaning\n"
          "unsolicited  1,234  Microsoft or public peering tried to reach the inside without a session\n"},
@@ -143,7 +166,9 @@ TEST(Views, BearRepliesOfAnyShape) {
                                   R"([{"members":1,"via":{},"buckets":"x"}])",
                                   R"({"pools":1,"sessions":{},"threads":2,"exact":"yes"})",
                                   R"([{"members":[1,null]}])",
-                                  R"({"threads":[1,[]],"pools":["x"]})"};
+                                  R"({"threads":[1,[]],"pools":["x"]})",
+                                  R"({"pools":[{"by_address":[1],"forecast":{"full_in_s":"x"}}],"talkers":[1]})",
+                                  R"([{"labels":{"a":1}}])"};
     for (const std::string_view kind : show_kinds()) {
         for (const char* shape : shapes) {
             EXPECT_NO_THROW(view(kind, json::parse(shape))) << kind << ' ' << shape;
@@ -156,6 +181,23 @@ TEST(Views, MetricsAreInPrometheusTextFormat) {
               "# HELP twinspan_mirror_overruns_total The kernel dropped events\n"
               "# TYPE twinspan_mirror_overruns_total counter\n"
               "twinspan_mirror_overruns_total 3\n");
+}
+
+TEST(Views, MetricsOfOneNameAreExplainedOnce) {
+    EXPECT_EQ(view("metrics", json::parse(R"([
+                  {"name":"a","kind":"gauge","value":1,"help":"h","labels":{"pool":"microsoft","protocol":"tcp"}},
+                  {"name":"a","kind":"gauge","value":2,"help":"h","labels":{"pool":"public","protocol":"tcp"}},
+                  {"name":"b","kind":"gauge","value":3,"help":"i","labels":{}}])")),
+              "# HELP a h\n# TYPE a gauge\n"
+              "a{pool=\"microsoft\",protocol=\"tcp\"} 1\n"
+              "a{pool=\"public\",protocol=\"tcp\"} 2\n"
+              "# HELP b i\n# TYPE b gauge\nb 3\n");
+}
+
+TEST(Views, NatThatIsNotGrowingSaysSo) {
+    json data = json::parse(kReplies.at("nat"));
+    data["pools"][0]["forecast"]["full_in_s"] = nullptr;
+    EXPECT_NE(view("nat", data).find("not at this rate"), std::string::npos);
 }
 
 }  // namespace

@@ -1,0 +1,243 @@
+// What the NAT holds, by pool, address and protocol; who uses most of it; and when it will be full.
+#include "control/rpc/status.hpp"
+#include "dataplane/packet/headers.hpp"
+#include "dataplane/state/nat_table.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+
+namespace twinspan {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::uint32_t kMostAddressRows = 256;  // counters tell so many addresses of a pool apart
+
+std::string end_text(be32 address, be16 port) {
+    return IpAddress::from(address).text() + ":" + std::to_string(port.host());
+}
+
+std::string protocol_text(std::uint8_t protocol) {
+    switch (protocol) {
+        case +IpProtocol::tcp:
+            return "tcp";
+        case +IpProtocol::udp:
+            return "udp";
+        case +IpProtocol::icmp:
+            return "icmp";
+        default:
+            return std::to_string(protocol);
+    }
+}
+
+std::string session_state(const NatSessionView& session) {
+    if (session.protocol() != +IpProtocol::tcp) {
+        return "";
+    }
+    return nat_tcp::closing(session.tcp) ? "closing" : nat_tcp::opened(session.tcp) ? "established" : "opening";
+}
+
+// Sessions are stamped by the workers' coarse clock; the one seen last tells what time that clock has, at least.
+json sessions_json(const std::vector<NatSessionView>& views) {
+    const std::uint32_t now = views.empty() ? 0 : views.front().last_seen;
+    json result = json::array();
+    for (const NatSessionView& view : views) {
+        result.push_back({{"protocol", protocol_text(view.protocol())},
+                          {"inside", end_text(view.inside.address(), view.inside.port())},
+                          {"outside", end_text(view.outside.address(), view.outside.port())},
+                          {"remote", end_text(view.inside.remote(), view.inside.remote_port())},
+                          {"state", session_state(view)},
+                          {"idle_s", now - view.last_seen}});
+    }
+    return result;
+}
+
+std::uint32_t ports_of(const PoolConfig& pool) { return pool.last_port - pool.first_port + 1u; }
+
+std::uint64_t addresses_of_pool(const PoolConfig& pool) {
+    std::uint64_t count = 0;
+    for (const Ipv4Range& range : pool.ranges) {
+        count += range.last.host() - range.first.host() + 1u;
+    }
+    return count;
+}
+
+json by_address(const PoolConfig& pool, std::size_t index, const NatSurveyResult& survey) {
+    json rows = json::array();
+    for (const NatAddressUse& use : survey.addresses) {
+        if (use.pool == index) {
+            const std::uint32_t all = ports_of(pool);
+            rows.push_back({{"address", IpAddress::from(use.address).text()},
+                            {"protocol", protocol_text(use.protocol)},
+                            {"sessions", use.sessions},
+                            {"ports", use.ports},
+                            {"ports_free", all - std::min(all, use.ports)}});
+        }
+    }
+    return rows;
+}
+
+json water_json(const NatWater& water) {
+    return {{"state", water.is_high ? "high" : "normal"},
+            {"high", water.high},
+            {"low", water.low},
+            {"peak", water.peak},
+            {"times", water.times}};
+}
+
+json forecast_json(const NatForecast& forecast) {
+    return {{"growth_per_s", std::round(forecast.growth * 1000) / 1000},
+            {"full_in_s", forecast.full_in_s ? json(*forecast.full_in_s) : json{}}};
+}
+
+const NatWatch* watch_of(const StatusSources& s, std::size_t pool) {
+    return s.nat_status != nullptr && pool < s.nat_status->pools() ? &s.nat_status->watch(pool) : nullptr;
+}
+
+json pool_json(const StatusSources& s, std::size_t index, const NatSurveyResult& survey) {
+    const PoolConfig& pool = s.failover->world().config.pools[index];
+    const NatUsage usage = s.nat != nullptr ? s.nat->usage(static_cast<std::uint16_t>(index)) : NatUsage{};
+    json addresses = json::array();
+    for (const Ipv4Range range : pool.ranges) {
+        addresses.push_back(IpAddress::from(range.first).text() + "-" + IpAddress::from(range.last).text());
+    }
+    const auto in_use = [&](NatProtocol p) { return usage.in_use[static_cast<std::size_t>(p)]; };
+    const NatWatch* watch = watch_of(s, index);
+    return {
+        {"peering", to_string(pool.zone)},
+        {"addresses", std::move(addresses)},
+        {"ports", std::to_string(pool.first_port) + "-" + std::to_string(pool.last_port)},
+        {"sessions", usage.sessions},
+        {"limit", pool.sessions},
+        {"created", usage.opened},
+        {"expired", usage.expired},
+        {"ports_exhausted", usage.ports_exhausted},
+        {"sessions_exhausted", usage.sessions_exhausted},
+        {"by_protocol",
+         {{"tcp", in_use(NatProtocol::tcp)}, {"udp", in_use(NatProtocol::udp)}, {"icmp", in_use(NatProtocol::icmp)}}},
+        {"by_address", by_address(pool, index, survey)},
+        {"water", watch != nullptr ? water_json(watch->water()) : json{}},
+        {"forecast", watch != nullptr ? forecast_json(watch->forecast()) : json{}}};
+}
+
+std::string peering_of(const std::vector<PoolConfig>& pools, std::uint16_t index) {
+    return index < pools.size() ? to_string(pools[index].zone) : "";
+}
+
+json talkers_json(const std::vector<PoolConfig>& pools, const NatSurveyResult& survey) {
+    json rows = json::array();
+    for (const NatTalker& talker : survey.talkers) {
+        rows.push_back({{"peering", peering_of(pools, talker.pool)},
+                        {"host", IpAddress::from(talker.host).text()},
+                        {"sessions", talker.sessions}});
+    }
+    return rows;
+}
+
+// Towards one remote end a port serves one session: that many are left.
+json remotes_json(const std::vector<PoolConfig>& pools, const NatSurveyResult& survey) {
+    json rows = json::array();
+    for (const NatRemote& remote : survey.remotes) {
+        const std::uint64_t room =
+            remote.pool < pools.size() ? addresses_of_pool(pools[remote.pool]) * ports_of(pools[remote.pool]) : 0;
+        rows.push_back({{"peering", peering_of(pools, remote.pool)},
+                        {"protocol", protocol_text(remote.protocol)},
+                        {"remote", end_text(remote.address, remote.port)},
+                        {"sessions", remote.sessions},
+                        {"free", room - std::min(room, remote.sessions)}});
+    }
+    return rows;
+}
+
+json labelled(const std::string& name, const char* kind, const char* help, std::uint64_t value, json labels) {
+    return {
+        {"name", "twinspan_" + name}, {"kind", kind}, {"help", help}, {"value", value}, {"labels", std::move(labels)}};
+}
+
+}  // namespace
+
+json show_nat(const StatusSources& s) {
+    NatSurvey* const survey_of = s.nat_status != nullptr && s.nat != nullptr ? &s.nat_status->survey() : nullptr;
+    if (survey_of != nullptr) {
+        survey_of->ask(*s.nat, std::chrono::steady_clock::now());
+    }
+    const NatSurveyResult survey = survey_of != nullptr ? survey_of->result() : NatSurveyResult{};
+    const std::vector<PoolConfig>& configured = s.failover->world().config.pools;
+    json pools = json::array();
+    for (std::size_t i = 0; i < configured.size(); ++i) {
+        pools.push_back(pool_json(s, i, survey));
+    }
+    return {{"pools", std::move(pools)},
+            {"talkers", talkers_json(configured, survey)},
+            {"remotes", remotes_json(configured, survey)},
+            {"sessions", sessions_json(survey.recent)},
+            {"survey",
+             {{"complete", survey.complete},
+              {"running", survey_of != nullptr && survey_of->under_way()},
+              {"sessions", survey.sessions},
+              {"uncounted", survey.uncounted}}},
+            {"capacity", s.nat != nullptr ? s.nat->capacity() : 0u},
+            {"memory_bytes", s.nat != nullptr ? s.nat->memory_bytes() : std::size_t{0}}};
+}
+
+// Rows of one name stand together, as Prometheus wants them.
+void add_nat_metrics(const StatusSources& s, json& metrics) {
+    if (s.nat == nullptr) {
+        return;
+    }
+    const std::vector<PoolConfig>& pools = s.failover->world().config.pools;
+    const auto each_pool = [&](auto&& fn) {
+        for (std::uint16_t i = 0; i < pools.size(); ++i) {
+            fn(i, pools[i], to_string(pools[i].zone), s.nat->usage(i));
+        }
+    };
+    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
+        static constexpr const char* kProtocols[] = {"tcp", "udp", "icmp"};
+        for (std::size_t p = 0; p < std::size(kProtocols); ++p) {
+            metrics.push_back(labelled("nat_sessions", "gauge", "NAT sessions, by pool and protocol", usage.in_use[p],
+                                       {{"pool", name}, {"protocol", kProtocols[p]}}));
+        }
+    });
+    each_pool([&](auto, const PoolConfig& pool, const std::string& name, const NatUsage&) {
+        metrics.push_back(labelled("nat_sessions_limit", "gauge", "The pool's part of the session table", pool.sessions,
+                                   {{"pool", name}}));
+    });
+    each_pool([&](std::uint16_t index, const PoolConfig& pool, const std::string& name, const NatUsage&) {
+        if (addresses_of_pool(pool) > kMostAddressRows) {
+            return;
+        }
+        for (const Ipv4Range& range : pool.ranges) {
+            for (std::uint32_t i = 0; i <= range.last.host() - range.first.host(); ++i) {
+                const be32 address = to_be32(range.first.host() + i);
+                metrics.push_back(labelled("nat_address_sessions", "gauge", "NAT sessions, by pool and outside address",
+                                           s.nat->sessions_on(index, address),
+                                           {{"pool", name}, {"address", IpAddress::from(address).text()}}));
+            }
+        }
+    });
+    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
+        metrics.push_back(
+            labelled("nat_opened_total", "counter", "NAT sessions that began", usage.opened, {{"pool", name}}));
+    });
+    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
+        metrics.push_back(
+            labelled("nat_ended_total", "counter", "NAT sessions that ended", usage.expired, {{"pool", name}}));
+    });
+    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
+        const std::pair<const char*, std::uint64_t> causes[] = {{"ports", usage.ports_exhausted},
+                                                                {"sessions", usage.sessions_exhausted}};
+        for (const auto& [cause, count] : causes) {
+            metrics.push_back(labelled("nat_refused_total", "counter", "Sessions that could not begin, by what ran out",
+                                       count, {{"pool", name}, {"cause", cause}}));
+        }
+    });
+    each_pool([&](std::uint16_t index, const auto&, const std::string& name, const NatUsage&) {
+        const NatWatch* watch = watch_of(s, index);
+        metrics.push_back(labelled("nat_high_water", "gauge", "1 from the high mark up to the low mark down",
+                                   watch != nullptr && watch->water().is_high, {{"pool", name}}));
+    });
+}
+
+}  // namespace twinspan
