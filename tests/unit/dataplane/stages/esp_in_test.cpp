@@ -412,6 +412,12 @@ TEST_F(EspInPeerTest, AnOldPacketThatWasHeldBackMovesNothing) {
     EXPECT_EQ(batch.size(), 3);
     expect_peer("20.51.0.4", 4500);
 }
+TEST_F(EspInPeerTest, TheNewestOfABurstIsFollowedWhereverItStands) {
+    TestPacket& before = in_udp(1);
+    TestPacket& newest = in_udp(2, "20.51.0.4", 61234);
+    run(stage, {&before, &newest});
+    expect_peer("20.51.0.4", 61234);
+}
 TEST_F(EspInPeerTest, AForgeryMovesNothing) {
     arrives(in_udp(1));
     Bytes forged = sealed(*peer0, 2, sized(60));
