@@ -13,6 +13,7 @@ from .rootfs import SystemTestError
 
 RESULTS_BYTES = 512 << 20
 MEMORY_MIB = 3072
+CONSOLE_LINES = 30  # shown when the VM ends early: as much as a panic has
 STATUS = re.compile(r"^exit status (\d+)\n", re.MULTILINE)
 PR_SET_PDEATHSIG = 1
 
@@ -27,7 +28,8 @@ def _command(directory: Path, work: Path, results: Path) -> list[str]:
         "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         "-serial", f"file:{work / 'console.log'}", "-serial", f"file:{work / 'report.log'}",
         "-kernel", str(image.kernel(directory)),
-        "-append", "console=ttyS0 root=/dev/nvme0n1 rootfstype=ext4 rw init=/usr/sbin/twinspan-init panic=-1 mitigations=off quiet",
+        # rootwait: the disk's namespaces are scanned in the background, and on a busy machine that takes longer than the rest of the boot.
+        "-append", "console=ttyS0 root=/dev/nvme0n1 rootwait rootfstype=ext4 rw init=/usr/sbin/twinspan-init panic=-1 mitigations=off quiet",
     ]
     # The kernel has NVMe built in, so it needs no initramfs; virtio disks have names that follow their order.
     drives = ((image.disk(directory), "nvme,serial=root", "on"), (work / "payload.tar", "virtio-blk-pci", "on"),
@@ -80,5 +82,6 @@ def run(directory: Path, work: Path, seconds: float) -> int:
     _unpack(results, work / "results")
     status = STATUS.search(report)
     if status is None:
-        raise SystemTestError(f"the VM ended early, see {work}/console.log and qemu.log")
+        last = (work / "console.log").read_bytes().decode(errors="replace").splitlines()[-CONSOLE_LINES:]
+        raise SystemTestError("\n".join([f"the VM ended early, see {work}/console.log and qemu.log", *last]))
     return int(status[1])
