@@ -62,6 +62,7 @@ class TimedGraph : public Graph {
 public:
     TimedGraph() : wire_(std::make_unique<Wire>()) {}
     void from_wire(Context& ctx, Batch& batch) noexcept { wire_->process(ctx, batch); }
+    void from_aside(Context&, Batch&) noexcept {}
     void from_oversize(Context&, Batch&) noexcept {}
     void from_fragments(Context&, Batch&) noexcept {}
 

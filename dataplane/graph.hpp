@@ -6,6 +6,7 @@
 //                        │                                    ├ too long, may be cut ► (NAT out) ► fragment ► as above
 //                        │                                    └ neighbour unknown ► glean ► Linux
 //                        ├ to a pool ─► NAT in ─► route ► forward
+//                        │    aside: fragment ► reassemble ► NAT as before; from the inside ► hairpin ► NAT in
 //                        ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward
 //                        │        ├ else ► UDP decap ┬ ESP ─► ESP in ► as above
 //                        │        │                  └ else ► punt ► Linux
@@ -24,6 +25,7 @@
 #include "dataplane/stages/hop_limit.hpp"
 #include "dataplane/stages/inject.hpp"
 #include "dataplane/stages/l2_rewrite.hpp"
+#include "dataplane/stages/nat_aside.hpp"
 #include "dataplane/stages/nat_in.hpp"
 #include "dataplane/stages/nat_out.hpp"
 #include "dataplane/stages/parse.hpp"
@@ -64,6 +66,16 @@ struct EspOtherOrFragment {
         return (pm.flags & meta_flag::kFragment) != 0 ? 2 : pm.protocol == +IpProtocol::esp ? 0 : 1;
     }
 };
+struct FragmentOrHairpin {
+    static std::uint8_t path(const Context&, const rte_mbuf& m) noexcept {
+        return (meta(m).flags & meta_flag::kFragment) != 0 ? 0 : 1;
+    }
+};
+struct OutOrToPool {
+    static std::uint8_t path(const Context&, const rte_mbuf& m) noexcept {
+        return RouteResult::from_raw(meta(m).route).kind() == RouteKind::pool ? 1 : 0;
+    }
+};
 struct FromTapOrTun {
     static std::uint8_t path(const Context& ctx, const rte_mbuf& m) noexcept {
         return ctx.config->netdevs[meta(m).netdev].is_tunnel ? 1 : 0;
@@ -89,7 +101,11 @@ using ToUs = Split<EspOtherOrFragment, FromTunnel, InUdp, Pipeline<Reassemble, S
 
 using FromWire = Pipeline<Parse, Split<ForLinuxOrRouted, Punt, Routed<ToUs, FromPool>>>;
 using FromLinux = Pipeline<Split<FromTapOrTun, InjectFrame, Pipeline<InjectIntoTunnel, IntoTunnel>>>;
-using FromSelf = Routed<Punt, NoSecondTime>;
+using FromSelf = Routed<Punt, FromPool>;
+
+// What NatOut and NatIn set aside. The others of their batch went on without it.
+using Rejoined = Pipeline<ReassembleForNat, Split<OutOrToPool, Pipeline<SetAsideTooLong, NatOut, L2Rewrite>, FromPool>>;
+using Aside = Split<FragmentOrHairpin, Rejoined, Pipeline<NatHairpin, FromPool>>;
 
 // Translated as one packet, since only its first piece would have ports; encrypted in pieces, never cut afterwards.
 using Oversize = Split<ByEgress, Fragment, Pipeline<NatOut, Fragment>, Fragment, Glean>;
@@ -109,6 +125,8 @@ public:
     void from_worker(Context& ctx, Batch& batch) noexcept { worker_.process(ctx, batch); }
     // What EspIn has lent to other workers, opened and accepted.
     void from_tunnel(Context& ctx, Batch& batch) noexcept { opened_.process(ctx, batch); }
+    // What is in ctx.aside; may leave some there that have become whole.
+    void from_aside(Context& ctx, Batch& batch) noexcept { aside_.process(ctx, batch); }
     // What HopLimit put into ctx.oversize, at most kFragmentedAtOnce: leaves pieces in ctx.fragments.
     void from_oversize(Context& ctx, Batch& batch) noexcept { oversize_.process(ctx, batch); }
     // Those pieces.
@@ -120,6 +138,7 @@ private:
     graph::FromSelf self_;
     graph::Sealed worker_;
     graph::Opened opened_;
+    graph::Aside aside_;
     graph::Oversize oversize_;
     graph::Pieces pieces_;
 };

@@ -121,13 +121,20 @@ std::uint16_t WorkerCore::take_handed(Batch& batch) noexcept {
     return n;
 }
 
-void WorkerCore::take_generated(Batch& batch) noexcept {
+namespace {
+
+void take_all(PacketList<kBurst>& list, Batch& batch) noexcept {
     batch.clear();
-    for (rte_mbuf* m : context_.generated) {
+    for (rte_mbuf* m : list) {
         batch.push(m);
     }
-    context_.generated.clear();
+    list.clear();
 }
+
+}  // namespace
+
+void WorkerCore::take_generated(Batch& batch) noexcept { take_all(context_.generated, batch); }
+void WorkerCore::take_aside(Batch& batch) noexcept { take_all(context_.aside, batch); }
 
 void WorkerCore::flush() noexcept {
     const auto ports = static_cast<std::uint16_t>(setup_.tx.size());

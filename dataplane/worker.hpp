@@ -67,6 +67,7 @@ public:
     std::uint16_t take_injected(Batch& batch) noexcept;
     std::uint16_t take_handed(Batch& batch) noexcept;
     void take_generated(Batch& batch) noexcept;
+    void take_aside(Batch& batch) noexcept;
     void flush() noexcept;  // empties the context's lists
     void end_loop(bool busy) noexcept;
     bool help() noexcept;  // opens a burst of another worker's
@@ -106,6 +107,7 @@ concept PacketGraph = requires(G& graph, Context& ctx, Batch& batch) {
     { graph.from_self(ctx, batch) } noexcept -> std::same_as<void>;  // ICMP errors
     { graph.from_worker(ctx, batch) } noexcept -> std::same_as<void>;  // from other workers' Context::handed
     { graph.from_tunnel(ctx, batch) } noexcept -> std::same_as<void>;  // decrypted, perhaps by another worker
+    { graph.from_aside(ctx, batch) } noexcept -> std::same_as<void>;  // what NAT set aside
     { graph.from_oversize(ctx, batch) } noexcept -> std::same_as<void>;  // packets to be cut
     { graph.from_fragments(ctx, batch) } noexcept -> std::same_as<void>;  // their pieces
 };
@@ -213,13 +215,23 @@ private:
     }
 
     void end_walk() noexcept {
+        take_aside();
         if (!core_.context().generated.empty()) [[unlikely]] {
             core_.take_generated(batch_);
             graph_.from_self(core_.context(), batch_);
+            take_aside();
         }
         core_.flush();
         if (!core_.context().oversize.empty()) [[unlikely]] {
             cut_oversize();
+        }
+    }
+
+    // What was a fragment may be set aside once more, when it is whole.
+    void take_aside() noexcept {
+        while (!core_.context().aside.empty()) [[unlikely]] {
+            core_.take_aside(batch_);
+            graph_.from_aside(core_.context(), batch_);
         }
     }
 

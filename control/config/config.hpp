@@ -72,6 +72,7 @@ struct PoolConfig {
     std::uint16_t first_port = 1024;
     std::uint16_t last_port = 65535;
     NatTimeouts timeouts;           // seconds
+    bool inbound_refresh = true;
     std::uint32_t sessions = 65536;
     std::uint8_t high_water = 80;   // percent of them
     std::uint8_t low_water = 60;

@@ -274,6 +274,7 @@ private:
         std::pair ports{pool.first_port, pool.last_port};
         map.read("ports", ports, "a range of ports like 1024-65535", parse_ports);
         std::tie(pool.first_port, pool.last_port) = ports;
+        map.read("inbound-refresh", pool.inbound_refresh, "true or false", parse_bool);
         map.read_unsigned("sessions", pool.sessions, 1024, 1u << 26);
         read_water(map, pool);
         if (const auto timeouts = map.find("timeouts")) {

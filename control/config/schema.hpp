@@ -28,7 +28,8 @@ inline constexpr std::string_view kLegBgp[] = {"peer",         "peer-asn",    "p
                                                "hold",         "bfd",         "bfd-interval",     "bfd-multiplier",
                                                "max-prefixes", "communities", "local-preference", "prepend"};
 inline constexpr std::string_view kVlan[] = {"outer", "inner", "ethertype"};
-inline constexpr std::string_view kNat[] = {"pool", "ports", "timeouts", "sessions", "high-water", "low-water"};
+inline constexpr std::string_view kNat[] = {"pool",     "ports",      "inbound-refresh", "timeouts",
+                                            "sessions", "high-water", "low-water"};
 inline constexpr std::string_view kTimeouts[] = {"udp",  "tcp-established", "tcp-transitory", "tcp-closing", "icmp",
                                                  "other"};
 inline constexpr std::string_view kNatLog[] = {"collector", "transport", "sessions",         "mappings",

@@ -114,6 +114,7 @@ bool Planner::read_world() {
     base.legs = make_legs(world_);
     base.ports = make_ports(world_, base.legs);
     base.pools = make_pools(world_.config);
+    base.has_nat_options = std::ranges::any_of(base.pools, &NatPool::has_options);
     base.tunnels = make_tunnels(world_, base.legs);
     base.dscp_maps = make_dscp_maps(world_.config);
     base.may_send = may_send_matrix();

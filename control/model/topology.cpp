@@ -72,6 +72,7 @@ std::vector<NatPool> make_pools(const Config& config) {
         pool.first_port = from.first_port;
         pool.last_port = from.last_port;
         pool.timeouts = from.timeouts;
+        pool.inbound_refresh = from.inbound_refresh;
         pools.push_back(std::move(pool));
     }
     return pools;

@@ -89,6 +89,10 @@ struct NatPool {
     std::uint16_t first_port = 1024;
     std::uint16_t last_port = 65535;
     NatTimeouts timeouts;
+    bool any_protocol = false;    // those without ports too, by address alone
+    bool inbound_refresh = true;  // what comes in keeps a session alive, too (RFC 4787 REQ-6)
+
+    bool has_options() const noexcept { return !inbound_refresh; }
 };
 
 // What a TAP or TUN netdev stands for.
@@ -123,6 +127,7 @@ struct Snapshot {
     std::vector<DscpMap> dscp_maps{identity_dscp_map()};  // 0: the identity
     InboundSaTable inbound_sas;
     std::vector<NatPool> pools;
+    bool has_nat_options = false;  // a pool has what NatIn has to look for with each packet
     std::vector<Netdev> netdevs;
     std::vector<be16> udp_esp_ports{kNatTraversalPort};  // where ESP in UDP and IKE arrive: few
     std::array<std::uint8_t, kZoneCount> may_send{};  // [from]: one bit per zone it may send to

@@ -172,6 +172,7 @@ struct Context {
     PacketList<kBurst> generated;  // ICMP errors to be routed, from the data's start
     PacketList<kBurst> handed;  // to the workers that own their tunnels
     std::array<PacketList<2 * kBurst>, kMaxPorts> transmit;  // whole frames
+    PacketList<kBurst> aside;  // what NAT takes up after the walk: fragments, and what the inside sends to a pool
     PacketList<kBurst> oversize;  // to be cut, past their last hop check
     PacketList<kFragmentedAtOnce * kBurst> fragments;  // pieces, ready for their egress
     std::uint64_t icmp_tokens = 0;  // ICMP errors that may still be made; refilled by the worker
@@ -199,6 +200,19 @@ public:
                 data()[kept++] = m;
             } else {
                 ctx.drop(m, verdict.reason());
+            }
+        }
+        resize(kept);
+    }
+    // fn(mbuf) -> bool: whether it stays. What does not, fn has put elsewhere.
+    template <class Fn>
+    void keep_if(Fn&& fn) noexcept {
+        static_assert(noexcept(fn(std::declval<rte_mbuf&>())), "the packet path does not throw");
+        std::uint16_t kept = 0;
+        for (std::uint16_t i = 0; i < size(); ++i) {
+            rte_mbuf* m = (*this)[i];
+            if (fn(*m)) [[likely]] {
+                data()[kept++] = m;
             }
         }
         resize(kept);

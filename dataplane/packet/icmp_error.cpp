@@ -20,6 +20,8 @@ constexpr TypeCode icmp4(IcmpError error) noexcept {
             return {11, 0};
         case IcmpError::too_big:
             return {3, 4};
+        case IcmpError::prohibited:
+            return {3, 13};
         case IcmpError::unreachable:
             break;
     }
@@ -32,6 +34,8 @@ constexpr TypeCode icmp6(IcmpError error) noexcept {
             return {3, 0};
         case IcmpError::too_big:
             return {2, 0};
+        case IcmpError::prohibited:
+            return {1, 1};
         case IcmpError::unreachable:
             break;
     }

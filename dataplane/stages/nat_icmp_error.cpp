@@ -4,6 +4,8 @@
 #include "dataplane/stages/nat_classify.hpp"
 #include "dataplane/state/nat_table.hpp"
 
+#include <rte_ip.h>
+
 #include <cstddef>
 
 namespace twinspan {
@@ -22,7 +24,11 @@ public:
     }
     template <class Field>
     ChecksumDelta write(unsigned offset, Field value) noexcept {
-        const ChecksumDelta delta{read<Field>(offset), value};
+        const auto before = read<Field>(offset);
+        if (before == value) {
+            return {};
+        }
+        const ChecksumDelta delta{before, value};
         __builtin_memcpy(rte_pktmbuf_mtod_offset(&m_, std::byte*, offset), &value, sizeof(value));
         total_ += delta;
         return delta;
@@ -34,20 +40,31 @@ private:
     ChecksumDelta total_;
 };
 
+struct Ends {
+    be32 src, dst;
+    be16 src_port, dst_port;  // an ICMP query has its identifier in both; 0 where a protocol has none
+};
+
 // The packet in the error: headers and at least eight bytes more (RFC 792).
 struct Embedded {
     unsigned ip;        // offsets from the data's start
     unsigned l4;
     unsigned end;
     std::uint8_t protocol;
-    be32 src, dst;
-    be16 src_port, dst_port;
+    Ends ends;
 };
 
 constexpr unsigned kMinimumL4 = 8;
 
-// `echo`: the ICMP query type that an error of this direction may be about.
-Verdict parse(rte_mbuf& m, std::uint8_t echo, Embedded& out) noexcept {
+// RFC 5508 REQ-3: the error's own checksum, and that of the IP header it quotes. The transport's is not looked at.
+bool checksums_hold(rte_mbuf& m, const Embedded& e) noexcept {
+    const unsigned icmp = meta(m).l4_offset;
+    constexpr std::uint16_t kValid = 0xffff;
+    return rte_raw_cksum(&header_at<std::byte>(m, icmp), e.end - icmp) == kValid &&
+           rte_raw_cksum(&header_at<std::byte>(m, e.ip), e.l4 - e.ip) == kValid;
+}
+
+Verdict parse(rte_mbuf& m, Embedded& out) noexcept {
     const PacketMeta& md = meta(m);
     out.ip = md.l4_offset + static_cast<unsigned>(sizeof(IcmpHeader));
     out.end = nat_bytes(m, md);
@@ -59,100 +76,117 @@ Verdict parse(rte_mbuf& m, std::uint8_t echo, Embedded& out) noexcept {
     if (ip.version_ihl >> 4 != 4 || ip.header_bytes() < sizeof(Ipv4Header) || out.l4 + kMinimumL4 > out.end) {
         return Drop::malformed_frame;
     }
+    if (!checksums_hold(m, out)) {
+        return Drop::nat_bad_error;
+    }
     if ((ip.fragment.raw & kIpv4FragmentOffset.raw) != 0) {
         return Drop::nat_unsupported;  // no ports in there
     }
     out.protocol = ip.protocol;
-    out.src = ip.src;
-    out.dst = ip.dst;
+    out.ends = {ip.src, ip.dst, {}, {}};
     if (ip.protocol == +IpProtocol::tcp || ip.protocol == +IpProtocol::udp) {
         const auto& ports = header_at<UdpHeader>(m, out.l4);  // TCP begins with the same two
-        out.src_port = ports.src_port;
-        out.dst_port = ports.dst_port;
-        return Verdict::keep();
+        out.ends.src_port = ports.src_port;
+        out.ends.dst_port = ports.dst_port;
+    } else if (ip.protocol == +IpProtocol::icmp) {
+        const auto& icmp = header_at<IcmpHeader>(m, out.l4);
+        if (!is_icmp_query(icmp.type)) {
+            return Drop::nat_unsupported;
+        }
+        out.ends.src_port = out.ends.dst_port = icmp.id;
     }
-    const auto& icmp = header_at<IcmpHeader>(m, out.l4);
-    if (ip.protocol != +IpProtocol::icmp || icmp.type != echo) {
-        return Drop::nat_unsupported;
-    }
-    out.src_port = out.dst_port = icmp.id;
     return Verdict::keep();
 }
 
-enum class End : std::uint8_t { src, dst };
-
-// RFC 5508 section 4.2: gives one end of the embedded packet another address and port. Returns what the ICMP checksum
-// sees.
-ChecksumDelta rewrite_embedded(rte_mbuf& m, const Embedded& e, End end, be32 address, be16 port) noexcept {
-    Rewriter packet{m};
-    const unsigned address_at =
-        e.ip + static_cast<unsigned>(end == End::src ? offsetof(Ipv4Header, src) : offsetof(Ipv4Header, dst));
-    const unsigned ip_checksum_at = e.ip + static_cast<unsigned>(offsetof(Ipv4Header, checksum));
-    const ChecksumDelta of_address = packet.write(address_at, address);
-    packet.write(ip_checksum_at, of_address.apply(packet.read<be16>(ip_checksum_at)));
-
-    if (e.protocol == +IpProtocol::icmp) {
-        const ChecksumDelta of_id = packet.write(e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, id)), port);
-        const unsigned at = e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, checksum));
-        packet.write(
-            at, checksum_of_echo(of_id.apply(packet.read<be16>(at)), port, header_at<IcmpHeader>(m, e.l4).sequence));
-        return packet.total();
+void rewrite_checksum(Rewriter& packet, const Embedded& e, unsigned at, ChecksumDelta delta) noexcept {
+    if (e.l4 + at + sizeof(be16) <= e.end) {
+        packet.write(e.l4 + at, delta.apply(packet.read<be16>(e.l4 + at)));
     }
-    const ChecksumDelta of_port = packet.write(e.l4 + (end == End::src ? 0 : 2), port);
-    const ChecksumDelta of_both = of_address + of_port;  // the pseudo-header has the address
+}
+
+void rewrite_transport(Rewriter& packet, const Embedded& e, const Ends& to, ChecksumDelta of_addresses,
+                       be16 icmp_sequence) noexcept {
+    if (e.protocol == +IpProtocol::icmp) {
+        const ChecksumDelta of_id = packet.write(e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, id)), to.src_port);
+        const unsigned at = e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, checksum));
+        packet.write(at, checksum_of_echo(of_id.apply(packet.read<be16>(at)), to.src_port, icmp_sequence));
+        return;
+    }
+    if (e.protocol != +IpProtocol::tcp && e.protocol != +IpProtocol::udp) {
+        if (has_checksum_of_addresses(e.protocol)) {
+            rewrite_checksum(packet, e, kChecksumOfAddressesAt, of_addresses);
+        }
+        return;
+    }
+    const ChecksumDelta of_ports = packet.write(e.l4, to.src_port) + packet.write(e.l4 + 2, to.dst_port);
+    const ChecksumDelta of_all = of_addresses + of_ports;  // the pseudo-header has the addresses
     if (e.protocol == +IpProtocol::udp) {
         const unsigned at = e.l4 + static_cast<unsigned>(offsetof(UdpHeader, checksum));
-        packet.write(at, of_both.apply_udp(packet.read<be16>(at)));
-    } else if (const unsigned at = e.l4 + static_cast<unsigned>(offsetof(TcpHeader, checksum));
-               at + sizeof(be16) <= e.end) {
-        packet.write(at, of_both.apply(packet.read<be16>(at)));
+        packet.write(at, of_all.apply_udp(packet.read<be16>(at)));
+    } else {
+        rewrite_checksum(packet, e, static_cast<unsigned>(offsetof(TcpHeader, checksum)), of_all);
     }
-    return packet.total();
 }
 
-void rewrite_icmp_checksum(rte_mbuf& m, ChecksumDelta delta) noexcept {
+// RFC 5508 REQ-4, REQ-5: the embedded packet becomes what its sender sent, or its receiver would have got; the error
+// keeps type and code, and its checksum sees what has changed.
+void rewrite_embedded(rte_mbuf& m, const Embedded& e, const Ends& to) noexcept {
+    Rewriter packet{m};
+    const ChecksumDelta of_addresses = packet.write(e.ip + static_cast<unsigned>(offsetof(Ipv4Header, src)), to.src) +
+                                       packet.write(e.ip + static_cast<unsigned>(offsetof(Ipv4Header, dst)), to.dst);
+    const unsigned ip_checksum_at = e.ip + static_cast<unsigned>(offsetof(Ipv4Header, checksum));
+    packet.write(ip_checksum_at, of_addresses.apply(packet.read<be16>(ip_checksum_at)));
+    rewrite_transport(packet, e, to, of_addresses, header_at<IcmpHeader>(m, e.l4).sequence);
     auto& icmp = header_at<IcmpHeader>(m, meta(m).l4_offset);
-    icmp.checksum = delta.apply(icmp.checksum);
+    icmp.checksum = packet.total().apply(icmp.checksum);
 }
 
+void rewrite_addresses(rte_mbuf& m, be32 src, be32 dst) noexcept {
+    auto& ip = header_at<Ipv4Header>(m, 0);
+    ip.checksum = (ChecksumDelta{ip.src, src} + ChecksumDelta{ip.dst, dst}).apply(ip.checksum);
+    ip.src = src;
+    ip.dst = dst;
+}
+
+// As the session's keys have it: a query has its identifier on our side alone.
 be16 remote_port(const Embedded& e, be16 port) noexcept { return e.protocol == +IpProtocol::icmp ? be16{} : port; }
 
 }  // namespace
 
 Verdict translate_icmp_error_out(NatTable& nat, rte_mbuf& m, std::uint16_t pool) noexcept {
     Embedded e;
-    if (const Verdict verdict = parse(m, kIcmpEchoReply, e); !verdict.kept()) {
+    if (const Verdict verdict = parse(m, e); !verdict.kept()) {
         return verdict;
     }
-    auto& ip = header_at<Ipv4Header>(m, 0);
-    const NatKey key = nat_key(e.dst, e.src, e.dst_port, remote_port(e, e.src_port), e.protocol, pool);
-    const NatSession* session = ip.dst == e.src ? nat.find_inside(key) : nullptr;
+    const auto& [src, dst, src_port, dst_port] = e.ends;
+    const NatKey key = nat_key(dst, src, dst_port, remote_port(e, src_port), e.protocol, pool);
+    const NatSession* session = header_at<Ipv4Header>(m, 0).dst == src ? nat.find_inside(key) : nullptr;
     if (session == nullptr) {
         return Drop::nat_no_session;
     }
     const NatKey outside = session->outside();
-    rewrite_icmp_checksum(m, rewrite_embedded(m, e, End::dst, outside.address(), outside.port()));
-    // The sender may be a router on the way to the host: its address is private as well (RFC 5508 section 4.2.2).
-    ip.checksum = ChecksumDelta{ip.src, outside.address()}.apply(ip.checksum);
-    ip.src = outside.address();
+    const be16 port = outside.port();
+    rewrite_embedded(m, e, {src, outside.address(), e.protocol == +IpProtocol::icmp ? port : src_port, port});
+    // The sender may be a router on the way to the host: its address is private as well (RFC 5508 REQ-5c).
+    rewrite_addresses(m, outside.address(), src);
     return Verdict::keep();
 }
 
 Verdict translate_icmp_error_in(NatTable& nat, rte_mbuf& m) noexcept {
     Embedded e;
-    if (const Verdict verdict = parse(m, kIcmpEchoRequest, e); !verdict.kept()) {
+    if (const Verdict verdict = parse(m, e); !verdict.kept()) {
         return verdict;
     }
-    auto& ip = header_at<Ipv4Header>(m, 0);
-    const NatKey key = nat_key(e.src, e.dst, e.src_port, remote_port(e, e.dst_port), e.protocol);
-    const NatSession* session = ip.dst == e.src ? nat.find_outside(key) : nullptr;
+    const auto& [src, dst, src_port, dst_port] = e.ends;
+    const NatKey key = nat_key(src, dst, src_port, remote_port(e, dst_port), e.protocol);
+    const auto& ip = header_at<Ipv4Header>(m, 0);
+    const NatSession* session = ip.dst == src ? nat.find_outside(key) : nullptr;
     if (session == nullptr) {
         return Drop::nat_no_session;
     }
     const NatKey inside = session->inside();
-    rewrite_icmp_checksum(m, rewrite_embedded(m, e, End::src, inside.address(), inside.port()));
-    ip.checksum = ChecksumDelta{ip.dst, inside.address()}.apply(ip.checksum);
-    ip.dst = inside.address();
+    rewrite_embedded(m, e, {inside.address(), dst, inside.port(), dst_port});
+    rewrite_addresses(m, ip.src, inside.address());
     return Verdict::keep();
 }
 

@@ -1,8 +1,9 @@
 #include "dataplane/stages/nat_in.hpp"
 
 #include "dataplane/config/snapshot.hpp"
-#include "dataplane/stages/nat_classify.hpp"
+#include "dataplane/stages/nat_aside.hpp"
 #include "dataplane/stages/nat_icmp_error.hpp"
+#include "dataplane/stages/nat_rewrite.hpp"
 #include "dataplane/state/nat_table.hpp"
 
 #include <array>
@@ -12,21 +13,14 @@ namespace {
 
 NatKey key_of(rte_mbuf& m, const PacketMeta& md) noexcept {
     const auto& ip = header_at<Ipv4Header>(m, 0);
-    const be16 remote_port = md.protocol == +IpProtocol::icmp ? be16{} : md.src_port;
-    return nat_key(ip.dst, ip.src, md.dst_port, remote_port, md.protocol);
+    const NatPorts ports = ports_in(m, md);
+    return nat_key(ip.dst, ip.src, ports.dst, ports.src, md.protocol);
 }
 
 // A translated ICMP error has no key: it is finished. Everything else gets one.
-Verdict prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
-    PacketMeta& md = meta(m);
-    const std::uint32_t pool = RouteResult::from_raw(md.route).index();
-    if (pool >= ctx.config->pools.size()) [[unlikely]] {
-        return Drop::nat_no_session;  // the FIB is ahead of the snapshot while a pool goes away
-    }
-    if (md.zone != ctx.config->pools[pool].zone) [[unlikely]] {
-        return Drop::nat_wrong_peering;
-    }
-    const NatClass what = classify_for_nat(m, md, kIcmpEchoReply);
+Verdict classify(Context& ctx, rte_mbuf& m, const NatPool& pool, NatKey& key) noexcept {
+    const PacketMeta& md = meta(m);
+    const NatClass what = classify_for_nat(m, md, pool);
     if (!what.verdict.kept()) [[unlikely]] {
         return what.verdict;
     }
@@ -38,42 +32,40 @@ Verdict prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
     return Verdict::keep();
 }
 
-// Returns whether the packet keeps the session alive.
-bool rewrite(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcept {
-    const NatKey inside = session.inside();
-    const ChecksumDelta l4_delta = session.l4_delta.inverse();
-    auto& ip = header_at<Ipv4Header>(m, 0);
-    ip.dst = inside.address();
-    ip.checksum = session.ip_delta.inverse().apply(ip.checksum);
-    md.dst_port = inside.port();
-    if (md.protocol == +IpProtocol::tcp) {
-        auto& tcp = header_at<TcpHeader>(m, md.l4_offset);
-        tcp.dst_port = inside.port();
-        tcp.checksum = l4_delta.apply(tcp.checksum);
-        return nat_tcp::track_inbound(session.tcp, tcp.flags);
+// Whether the packet stays.
+bool prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
+    const PacketMeta& md = meta(m);
+    const std::uint32_t index = RouteResult::from_raw(md.route).index();
+    if (index >= ctx.config->pools.size()) [[unlikely]] {
+        ctx.drop(&m, Drop::nat_no_session);  // the FIB is ahead of the snapshot while a pool goes away
+        return false;
     }
-    if (md.protocol == +IpProtocol::udp) {
-        auto& udp = header_at<UdpHeader>(m, md.l4_offset);
-        udp.dst_port = inside.port();
-        udp.checksum = l4_delta.apply_udp(udp.checksum);
-    } else {
-        auto& icmp = header_at<IcmpHeader>(m, md.l4_offset);
-        icmp.id = inside.port();
-        icmp.checksum = checksum_of_echo(l4_delta.apply(icmp.checksum), icmp.id, icmp.sequence);
-        md.src_port = inside.port();
+    const NatPool& pool = ctx.config->pools[index];
+    if (md.zone != pool.zone) [[unlikely]] {
+        set_aside_or_end(ctx, m, pool);
+        return false;
+    }
+    const Verdict verdict = classify(ctx, m, pool, key);
+    if (!verdict.kept()) [[unlikely]] {
+        end_or_set_aside(ctx, m, verdict.reason());
+        return false;
     }
     return true;
 }
 
-}  // namespace
+// RFC 4787 REQ-6: what comes from outside may be kept from keeping sessions alive, at the pool's wish.
+bool may_refresh(const Context& ctx, const PacketMeta& md) noexcept {
+    return ctx.config->pools[RouteResult::from_raw(md.route).index()].inbound_refresh;
+}
 
-void NatIn::process(Context& ctx, Batch& batch) noexcept {
+template <bool kOptions>
+void translate(Context& ctx, Batch& batch) noexcept {
     std::array<NatKey, kBurst> keys;
     std::uint16_t n = 0;
-    batch.for_each(ctx, [&](rte_mbuf& m) noexcept {
-        const Verdict verdict = prepare(ctx, m, keys[n]);
-        n = static_cast<std::uint16_t>(n + (verdict.kept() ? 1 : 0));
-        return verdict;
+    batch.keep_if([&](rte_mbuf& m) noexcept {
+        const bool stays = prepare(ctx, m, keys[n]);
+        n = static_cast<std::uint16_t>(n + (stays ? 1 : 0));
+        return stays;
     });
 
     std::array<NatSession*, kBurst> sessions;
@@ -85,7 +77,7 @@ void NatIn::process(Context& ctx, Batch& batch) noexcept {
         const NatKey& key = keys[i++];
         PacketMeta& md = meta(m);
         if (session != nullptr) [[likely]] {
-            if (rewrite(m, md, *session)) [[likely]] {
+            if (rewrite_in(m, md, *session) && (!kOptions || may_refresh(ctx, md))) [[likely]] {
                 session->seen(ctx.now_seconds);
             }
         } else if (key.rest != 0) {
@@ -94,6 +86,16 @@ void NatIn::process(Context& ctx, Batch& batch) noexcept {
         md.zone = Zone::translated;
         return Verdict::keep();
     });
+}
+
+}  // namespace
+
+void NatIn::process(Context& ctx, Batch& batch) noexcept {
+    if (ctx.config->has_nat_options) [[unlikely]] {
+        translate<true>(ctx, batch);
+    } else {
+        translate<false>(ctx, batch);
+    }
 }
 
 }  // namespace twinspan

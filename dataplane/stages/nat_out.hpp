@@ -8,10 +8,20 @@
 
 namespace twinspan {
 
-// In: packets whose egress is a nat egress. Out: those translated; meta's ports are the translated ones.
+// In: packets whose egress is a nat egress. Out: those translated; meta's ports are the translated ones. Fragments go
+// to Context::aside.
 class NatOut {
 public:
     static constexpr std::string_view kName = "nat_out";
+    void process(Context& ctx, Batch& batch) noexcept;
+};
+
+// Hairpinning (RFC 4787 REQ-9, RFC 5382 REQ-8, RFC 5508 REQ-7), its first half: what the inside sends to an address of
+// a pool gets its source from that pool, and is then as if it had come from the pool's peering.
+// In: whole packets whose route is a pool. Out: those translated, for NatIn.
+class NatHairpin {
+public:
+    static constexpr std::string_view kName = "nat_hairpin";
     void process(Context& ctx, Batch& batch) noexcept;
 };
 

@@ -141,13 +141,12 @@ Verdict parse_whole(rte_mbuf& m) noexcept {
     return verdict.kept() && (meta(m).flags & meta_flag::kFragment) != 0 ? Verdict{Drop::malformed_frame} : verdict;
 }
 
-}  // namespace
-
-void Reassemble::process(Context& ctx, Batch& batch) noexcept {
+template <class IsOurs>
+void reassemble(Context& ctx, Batch& batch, IsOurs ours) noexcept {
     std::uint16_t kept = 0;
     for (std::uint16_t i = 0; i < batch.size(); ++i) {
         rte_mbuf* m = batch[i];
-        if (!is_ours(*m, meta(*m))) {
+        if (!ours(*m)) {
             batch.data()[kept++] = m;
             continue;
         }
@@ -166,6 +165,16 @@ void Reassemble::process(Context& ctx, Batch& batch) noexcept {
         batch.data()[kept++] = whole;
     }
     batch.resize(kept);
+}
+
+}  // namespace
+
+void Reassemble::process(Context& ctx, Batch& batch) noexcept {
+    reassemble(ctx, batch, [](rte_mbuf& m) noexcept { return is_ours(m, meta(m)); });
+}
+
+void ReassembleForNat::process(Context& ctx, Batch& batch) noexcept {
+    reassemble(ctx, batch, [](rte_mbuf&) noexcept { return true; });
 }
 
 }  // namespace twinspan

@@ -15,4 +15,11 @@ public:
     void process(Context& ctx, Batch& batch) noexcept;
 };
 
+// Makes every IPv4 packet whole that NAT has set aside, whatever its protocol: its first fragment alone has ports.
+class ReassembleForNat {
+public:
+    static constexpr std::string_view kName = "reassemble_for_nat";
+    void process(Context& ctx, Batch& batch) noexcept;
+};
+
 }  // namespace twinspan

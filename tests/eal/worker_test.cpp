@@ -45,6 +45,8 @@ public:
     void from_worker(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
     void from_tunnel(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
 
+    void from_aside(Context& ctx, Batch& batch) noexcept { sort(ctx, batch); }
+
     // Three pieces of each.
     void from_oversize(Context& ctx, Batch& batch) noexcept {
         most_at_once = std::max(most_at_once, batch.size());

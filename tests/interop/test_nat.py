@@ -157,7 +157,7 @@ def test_an_icmp_error_from_inside_is_translated_too(site):
 def test_other_protocols_are_dropped_by_name(site):
     with site.dropped(nat_unsupported=2):
         site.lan.send(lan_frame(site, IP(src=LAN_HOST, dst=M365, proto=47) / payload()),
-                      lan_frame(site, IP(src=LAN_HOST, dst=M365) / ICMP(type=13) / payload()))
+                      lan_frame(site, IP(src=LAN_HOST, dst=M365) / ICMP(type=17) / payload()))
 
 
 def test_nobody_outside_can_begin(site):
@@ -170,7 +170,7 @@ def test_nobody_outside_can_begin(site):
                  IP(src=remote, dst=pool) / TCP(sport=443, dport=port) / payload()]          # another protocol
     with site.dropped(nat_no_session=len(strangers)):
         site.primary.send(*(link_frame(site, "primary", "microsoft", p) for p in strangers))
-    with site.dropped(nat_unsupported=1):
+    with site.dropped(nat_no_session=1):
         site.primary.send(link_frame(site, "primary", "microsoft", IP(src=remote, dst=pool) / ICMP(type=8, id=1) / payload()))
     with site.dropped(nat_wrong_peering=2):
         site.primary.send(link_frame(site, "primary", "public", reply_to(outside)), link_frame(site, "primary", "private", reply_to(outside)))
@@ -188,7 +188,10 @@ def test_pool_of_two_ports_is_exhausted_by_the_third_session(site):
     assert {(f[IP].src, f[UDP].sport) for f in frames} == {("198.51.100.16", 2000), ("198.51.100.16", 2001)}
     assert all(f[Dot1Q].vlan == 200 for f in frames)
     with site.dropped(nat_ports_exhausted=1):
-        site.lan.send(lan_frame(site, IP(src=LAN_HOST, dst="52.239.1.10") / udp() / payload()))
+        refused = IP(src=LAN_HOST, dst="52.239.1.10") / udp() / payload()
+        site.lan.send(lan_frame(site, refused))
+        told = site.lan.expect(kind(IP, ICMP, type=3, code=13))  # RFC 5508 REQ-8
+        assert (told[IP].src, bytes(told[IPerror])) == ("10.10.0.1", bytes(hop(refused)))
     assert (pool()["ports_exhausted"], pool()["sessions"], pool()["by_protocol"]["udp"]) == (1, 2, 2)
     # Another remote, and another protocol, have the same two ports for themselves.
     for transport, destination in ((udp(), "52.239.1.11"), (tcp(), "52.239.1.10")):

@@ -119,9 +119,11 @@ private:
     }
     // As Worker does. An error about an error is never made, so one walk is enough for them.
     void end_walk() {
+        take_aside();
         fill({ctx.generated.data(), ctx.generated.size()});
         ctx.generated.clear();
         graph.from_self(ctx, batch);
+        take_aside();
         PacketList<kBurst> waiting = ctx.oversize;
         ctx.oversize.clear();
         for (rte_mbuf* m : waiting) {
@@ -138,6 +140,13 @@ private:
             }
         }
         count();
+    }
+    void take_aside() {
+        while (!ctx.aside.empty()) {
+            fill({ctx.aside.data(), ctx.aside.size()});
+            ctx.aside.clear();
+            graph.from_aside(ctx, batch);
+        }
     }
     void count() {
         counters.punted.add(ctx.punted.size());

@@ -181,6 +181,7 @@ TEST(LoadConfig, ReadsEveryKey) {
     EXPECT_EQ(pool.timeouts.icmp, 30u);
     EXPECT_EQ(pool.timeouts.other, 600u);
     EXPECT_EQ(pool.sessions, 262144u);
+    EXPECT_FALSE(pool.inbound_refresh);
     EXPECT_EQ(to_string(config.accept.at(0).prefixes6.at(0)), "2603:1000::/24");
     EXPECT_EQ(config.tunnels.at(0).mtu, 1450);
     EXPECT_FALSE(config.tunnels.at(0).netdev);

@@ -45,6 +45,20 @@ TEST_F(Compile, classifies_addresses_pools_subnets_and_multicast) {
     EXPECT_EQ(lookup("8.8.8.8"), RouteResult::dropped(Drop::no_route));
 }
 
+TEST_F(Compile, gives_pools_their_options) {
+    world.config.pools[0].inbound_refresh = false;
+    world.config.pools[0].timeouts.tcp_closing = 77;
+    compile();
+    EXPECT_TRUE(snapshot->has_nat_options);
+    EXPECT_FALSE(snapshot->pools[0].inbound_refresh);
+    EXPECT_EQ(snapshot->pools[0].timeouts.tcp_closing, 77u);
+}
+
+TEST_F(Compile, looks_for_no_options_where_there_are_none) {
+    compile();
+    EXPECT_FALSE(snapshot->has_nat_options);
+}
+
 TEST_F(Compile, writes_the_whole_rewrite_of_a_tagged_leg_and_translates_towards_microsoft) {
     both_msees();
     route("13.107.6.0/24", {{"msft-pri", "203.0.113.2"}});

@@ -1,7 +1,9 @@
 // NAT rows, always both ways: what the LAN sends and what leaves, what comes back and what the LAN gets; all bytes.
 #include "dataplane/stages/nat_in.hpp"
 #include "dataplane/stages/nat_out.hpp"
+#include "dataplane/state/reassembly.hpp"
 
+#include "tests/support/checksum.hpp"
 #include "tests/support/nat_world.hpp"
 
 #include <gtest/gtest.h>
@@ -173,7 +175,7 @@ TEST_F(Nat, WhatIsNotTranslatedIsDroppedByName) {
     };
     for (const auto& [reason, bytes] : {
              Refused{Drop::nat_unsupported, test::ip_packet(spec, 47, filler(20))},
-             Refused{Drop::nat_unsupported, echo_reply(spec)},
+             Refused{Drop::nat_no_session, echo_reply(spec)},
              Refused{Drop::nat_unsupported, udp_packet({.src = "fd00::1", .dst = "fd00::2"})},
              Refused{Drop::fragment_unsupported, with(udp_packet, [](PacketSpec& s) { s.fragment = 0x2000; })(spec)},
              Refused{Drop::fragment_unsupported, with(udp_packet, [](PacketSpec& s) { s.fragment = 0x00b9; })(spec)},
@@ -199,9 +201,8 @@ TEST_F(Nat, NothingFromOutsideMakesASession) {
          {udp_packet(inbound(kPool, kPort)), tcp_packet(inbound(kPool, kPort)), echo_reply(inbound(kPool, kPort))}) {
         EXPECT_EQ(in(bytes), std::nullopt);
     }
-    EXPECT_EQ(world_.drops(Drop::nat_no_session), 3u);
     EXPECT_EQ(in(echo_request(inbound(kPool, kPort))), std::nullopt);
-    EXPECT_EQ(world_.drops(Drop::nat_unsupported), 1u);
+    EXPECT_EQ(world_.drops(Drop::nat_no_session), 4u);
     ASSERT_TRUE(out(udp_packet(outbound(kHost, 5000))));
     PacketSpec stranger = inbound(kPool, kPort);
     stranger.src_port = 444;
@@ -348,6 +349,135 @@ TEST_F(Nat, HalfATcpChecksumInAnErrorIsLeftAlone) {
     ASSERT_TRUE(delivered);
     EXPECT_TRUE(test::checksums_right(*delivered));
     EXPECT_EQ(delivered->back(), ours[36]);
+}
+
+// RFC 5508 REQ-3: the checksums of the error and of the IP header in it count, the quoted transport's does not.
+TEST_F(Nat, ErrorsWithWrongChecksumsAreDropped) {
+    const Bytes sent = udp_packet(outbound(kHost, 5000, filler(20)));
+    const Bytes ours = *out(sent);
+    const PacketSpec router{.src = "203.0.113.77", .dst = kPool};
+    const Bytes error = icmp_error_packet(router, 3, 1, ours);
+    for (std::size_t at = 20; at < error.size(); ++at) {
+        Bytes broken = error;
+        broken[at] ^= 0x40;
+        EXPECT_EQ(in(broken), std::nullopt) << at;
+    }
+    EXPECT_GT(world_.drops(Drop::nat_bad_error), error.size() - 30);
+    for (const std::size_t at : {std::size_t{8}, std::size_t{10}}) {  // TTL, checksum
+        Bytes quoted = ours;
+        quoted[at] ^= 0x10;
+        const std::uint64_t before = world_.drops(Drop::nat_bad_error);
+        EXPECT_EQ(in(icmp_error_packet(router, 3, 1, quoted)), std::nullopt) << at;
+        EXPECT_EQ(world_.drops(Drop::nat_bad_error), before + 1);
+    }
+    Bytes quoted = ours, delivered = sent;
+    quoted.back() ^= 1, delivered.back() ^= 1;
+    EXPECT_EQ(in(icmp_error_packet(router, 3, 1, quoted)),
+              icmp_error_packet({.src = "203.0.113.77", .dst = kHost}, 3, 1, delivered));
+    Bytes from_inside = icmp_error_packet({.src = kHost, .dst = kServer}, 3, 3, udp_packet(inbound(kHost, 5000)));
+    ASSERT_TRUE(out(from_inside));
+    from_inside.back() ^= 1;
+    EXPECT_EQ(out(from_inside), std::nullopt);
+}
+
+// RFC 5508 REQ-4b, REQ-5b: type and code stay; REQ-3d: what is behind the quote (RFC 4884) stays as well.
+TEST_F(Nat, ErrorsKeepTypeCodeAndExtensions) {
+    const Bytes sent = udp_packet(outbound(kHost, 5000, filler(20)));
+    const auto extended = [](Bytes quote) {
+        quote.resize(128);
+        const Bytes extension{0x20, 0x00, 0xd7, 0xe6, 0x00, 0x08, 0x01, 0x01, 0x12, 0x34, 0x51, 0x01};
+        quote.insert(quote.end(), extension.begin(), extension.end());
+        return quote;
+    };
+    const Bytes quoted = extended(*out(sent));
+    for (const auto& [type, code] :
+         {std::pair{11, 0}, std::pair{11, 1}, std::pair{3, 4}, std::pair{3, 13}, std::pair{12, 0}}) {
+        const auto error = [&, type = type, code = code](const char* to, const Bytes& quote) {
+            return icmp_error_packet({.src = "203.0.113.77", .dst = to}, static_cast<std::uint8_t>(type),
+                                     static_cast<std::uint8_t>(code), quote, 32u << 16 | 1400);
+        };
+        EXPECT_EQ(in(error(kPool, quoted)), error(kHost, extended(sent))) << type << '/' << code;
+    }
+}
+
+Bytes icmp_query(std::uint8_t type, const PacketSpec& spec) {
+    Bytes packet = echo_request(spec);
+    packet[20] = type;
+    packet[22] = packet[23] = 0;
+    const std::uint16_t sum = test::internet_checksum(std::span{packet}.subspan(20));
+    packet[22] = static_cast<std::uint8_t>(sum >> 8);
+    packet[23] = static_cast<std::uint8_t>(sum);
+    return packet;
+}
+
+// RFC 5508 REQ-1, REQ-10b: queries are more than echoes.
+TEST_F(Nat, TimestampsAreQueriesToo) {
+    const Bytes times = filler(12);
+    const Bytes request = icmp_query(13, outbound(kHost, 77, times));
+    const Bytes outside = icmp_query(13, outbound(kPool, kPort, times));
+    EXPECT_EQ(out(icmp_query(14, outbound(kHost, 77, times))), std::nullopt) << "an answer to nothing";
+    EXPECT_EQ(out(request), outside);
+    PacketSpec reply = inbound(kPool, 0, times);
+    reply.src_port = kPort;
+    PacketSpec reply_in = inbound(kHost, 0, times);
+    reply_in.src_port = 77;
+    EXPECT_EQ(in(icmp_query(14, reply)), icmp_query(14, reply_in));
+    const PacketSpec router{.src = "203.0.113.77", .dst = kPool};
+    EXPECT_EQ(in(icmp_error_packet(router, 11, 0, outside)),
+              icmp_error_packet({.src = "203.0.113.77", .dst = kHost}, 11, 0, request));
+    EXPECT_EQ(out(icmp_query(17, outbound(kHost, 77, times))), std::nullopt);
+    EXPECT_EQ(world_.drops(Drop::nat_unsupported), 1u) << "address mask";
+}
+
+TEST_F(Nat, InboundRefreshIsThePoolsChoice) {
+    const auto kept_by_inbound = [&] {
+        EXPECT_TRUE(out(udp_packet(outbound(kHost, 5000))));
+        for (int i = 0; i < 3; ++i) {
+            world_.context->now_seconds += 200;
+            in(udp_packet(inbound(kPool, kPort)));
+            world_.age();
+        }
+        return world_.table.usage(0).sessions == 1;
+    };
+    EXPECT_TRUE(kept_by_inbound()) << "RFC 4787 REQ-6";
+    world_.context->now_seconds += 301;
+    world_.age();
+    ASSERT_EQ(world_.table.usage(0).sessions, 0u);
+    world_.snapshot.pools[0].inbound_refresh = false;
+    world_.snapshot.has_nat_options = true;
+    EXPECT_FALSE(kept_by_inbound());
+}
+
+// RFC 7857 section 8.
+TEST_F(Nat, ResetsThatOnlyAnswerKeepNoSessionAlive) {
+    const auto segment = [&](std::uint8_t flags) {
+        return with(tcp_packet, [=](PacketSpec& s) { s.tcp_flags = flags; })(outbound(kHost, 5000));
+    };
+    ASSERT_TRUE(out(segment(kTcpSyn)));
+    world_.context->now_seconds += 200;
+    EXPECT_EQ(out(segment(kTcpRst)),
+              with(tcp_packet, [](PacketSpec& s) { s.tcp_flags = kTcpRst; })(outbound(kPool, kPort)))
+        << "translated (section 2.2)";
+    world_.context->now_seconds += 200;
+    EXPECT_TRUE(out(segment(kTcpRst))) << "4 minutes are not over";
+    world_.context->now_seconds += 41;
+    world_.age();
+    EXPECT_EQ(world_.table.usage(0).sessions, 0u);
+}
+
+TEST_F(Nat, FragmentsAreSetAsideWhereTheyCanBeMadeWhole) {
+    Reassembly reassembly{{.datagrams = 2, .timeout_tsc = 1000}};
+    world_.context->reassembly = &reassembly;
+    TestPacket packet{with(udp_packet, [](PacketSpec& s) { s.fragment = 0x2000; })(outbound(kHost, 5000))};
+    test::fill_meta(packet.mbuf, Zone::lan);
+    packet.meta().egress = 0;
+    Batch batch;
+    batch.push(&packet.mbuf);
+    NatOut{}.process(*world_.context, batch);
+    EXPECT_TRUE(batch.empty());
+    ASSERT_EQ(world_.context->aside.size(), 1);
+    EXPECT_EQ(world_.context->aside[0], &packet.mbuf);
+    EXPECT_EQ(world_.context->dropped.size(), 0);
 }
 
 TEST_F(Nat, ErrorsKeepNoSessionAlive) {
