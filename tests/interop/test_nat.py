@@ -3,6 +3,7 @@
 import ipaddress
 
 import pytest
+from harness import eventually
 from packets import *
 from scapy.layers.inet import IPerror, UDPerror, TCPerror, ICMPerror
 
@@ -204,8 +205,11 @@ def test_sessions_are_shown_as_they_are(site):
     packet, outside = go_out(site, udp())
     wanted = {"protocol": "udp", "inside": f"{LAN_HOST}:{packet[UDP].sport}", "outside": f"{outside[IP].src}:{outside[UDP].sport}",
               "remote": f"{M365}:443"}
-    sessions = [{key: s[key] for key in wanted} for s in site.daemon.show("nat")["sessions"]]
-    assert sessions.count(wanted) == 1
+
+    def shown():  # by a walk over the table, which another question may have made before
+        return [{key: s[key] for key in wanted} for s in site.daemon.show("nat")["sessions"]].count(wanted)
+
+    eventually(lambda: shown() == 1, message=str(wanted))
 
 
 def test_private_peering_has_no_way_out_here(site):
