@@ -9,6 +9,7 @@ namespace twinspan::bench {
 namespace {
 
 constexpr unsigned kMostWorkers = 2;
+constexpr unsigned kOwnRoutes = 64;  // at most, besides those of the setting
 constexpr std::uint32_t kGroupBuckets = 256;
 constexpr std::uint32_t kRemoteNet = 0x0d000000;   // 13.0.0.0: route i is the /24 13.(i/256).(i%256).0
 constexpr std::uint32_t kInsideNet = 0x0a0a0000;   // 10.10.0.0/16
@@ -68,7 +69,7 @@ Result<std::unique_ptr<Site>> Site::create(Path path, const Setting& setting, En
                                            std::uint32_t now_seconds) {
     static unsigned serial = 0;  // FIB names are unique in a process
     const std::string fib_name = "bench" + std::to_string(serial++);
-    Result<Fib4> fib = Fib4::create(fib_name, 4096);
+    Result<Fib4> fib = Fib4::create(fib_name, setting.routes + kOwnRoutes);
     Result<Fib6> fib6 = Fib6::create(fib_name, 64);
     if (!fib || !fib6) {
         return std::unexpected(!fib ? fib.error() : fib6.error());
