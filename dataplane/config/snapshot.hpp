@@ -82,17 +82,72 @@ struct NatTimeouts {  // seconds idle; RFC 4787 REQ-5, RFC 5382 REQ-5, RFC 7857 
     std::uint32_t other = 300;  // protocols without ports
 };
 
+struct PortRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 0;
+};
+
+enum class NatMapping : std::uint8_t { endpoint_dependent, endpoint_independent };  // RFC 4787 section 4.1
+
 struct NatPool {
     Zone zone = Zone::microsoft_peering;
-    std::vector<Ipv4Range> addresses;  // disjoint, ascending
+    Link link = Link::none;            // none: of all legs of the zone
+    std::vector<Ipv4Range> addresses;  // disjoint, ascending: where sessions begin
     std::uint32_t address_count = 0;
     std::uint16_t first_port = 1024;
     std::uint16_t last_port = 65535;
+    std::vector<PortRange> reserved;  // of these, disjoint, ascending: never given
+    NatMapping mapping = NatMapping::endpoint_dependent;
+    bool open_filter = false;         // a mapping takes packets from anybody (RFC 4787 section 5)
+    std::uint32_t host_sessions = 0;  // most of one inside host; 0: any number (RFC 6888 REQ-3)
+    std::uint32_t host_rate = 0;      // most of it that begin in one second; 0: any number
+    std::uint16_t block_ports = 0;    // a host has its ports in blocks of so many; 0: anywhere
+    std::uint16_t host_blocks = 1;    // most of one host
+    bool down = false;                // its link is: its sessions end, and none begins
     NatTimeouts timeouts;
     bool any_protocol = false;    // those without ports too, by address alone
     bool inbound_refresh = true;  // what comes in keeps a session alive, too (RFC 4787 REQ-6)
 
     bool has_options() const noexcept { return !inbound_refresh; }
+
+    bool knows_hosts() const noexcept {
+        return mapping == NatMapping::endpoint_independent || host_sessions != 0 || host_rate != 0 || block_ports != 0;
+    }
+    bool holds(be32 address) const noexcept {
+        return std::ranges::any_of(
+            addresses, [address](Ipv4Range range) { return range.first <= address && address <= range.last; });
+    }
+    be32 nth_address(std::uint32_t n) const noexcept {  // below address_count
+        for (const Ipv4Range range : addresses) {
+            const std::uint32_t size = range.last.host() - range.first.host() + 1;
+            if (n < size) {
+                return to_be32(range.first.host() + n);
+            }
+            n -= size;
+        }
+        return {};
+    }
+    bool gives(std::uint32_t port) const noexcept {
+        return port >= first_port && port <= last_port &&
+               std::ranges::none_of(reserved, [port](PortRange r) { return r.first <= port && port <= r.last; });
+    }
+    std::uint32_t port_count() const noexcept {
+        std::uint32_t count = last_port - first_port + 1u;
+        for (const PortRange range : reserved) {
+            count -= range.last - range.first + 1u;
+        }
+        return count;
+    }
+    std::uint32_t nth_port(std::uint32_t n) const noexcept {  // of those that are given; below port_count()
+        std::uint32_t port = first_port + n;
+        for (const PortRange range : reserved) {
+            if (port < range.first) {
+                break;
+            }
+            port += range.last - range.first + 1u;
+        }
+        return port;
+    }
 };
 
 // What a TAP or TUN netdev stands for.

@@ -8,8 +8,9 @@
 namespace twinspan {
 
 // In: packets whose route is a pool. Out: those translated; meta.zone is `translated`, meta's ports are the inside
-// ones, and the destination is to be routed again. Nothing that comes from outside makes a session. Fragments, and what
-// the inside sends, go to Context::aside.
+// ones, and the destination is to be routed again. What comes from outside makes a session only where
+// the pool's filter is open, by a mapping that the inside has made. Fragments, and what the inside sends, go to
+// Context::aside.
 class NatIn {
 public:
     static constexpr std::string_view kName = "nat_in";

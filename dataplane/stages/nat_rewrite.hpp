@@ -40,6 +40,7 @@ inline bool rewrite_out(rte_mbuf& m, PacketMeta& md, NatSession& session) noexce
     } else {
         rewrite_other(m, md, session.l4_delta, session.ip_delta, outside.port());
     }
+    session.spoke(nat_tcp::kAckOut);
     return true;
 }
 
@@ -63,6 +64,7 @@ inline bool rewrite_in(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcep
     } else {
         rewrite_other(m, md, l4_delta, ip_delta, inside.port());
     }
+    session.spoke(nat_tcp::kAckIn);
     return true;
 }
 

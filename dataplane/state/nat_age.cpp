@@ -16,21 +16,37 @@ bool expired(std::uint32_t last_seen, std::uint32_t now, std::uint32_t timeout) 
 
 }  // namespace
 
+void NatTable::unlink_inside(Worker& worker, std::uint32_t number) noexcept {
+    if (const std::uint32_t bucket = inside_.erase(hash_(sessions_[number].inside()), number); bucket != 0) {
+        inside_.retired_link(bucket) = std::exchange(worker.gathering.inside_buckets, bucket);
+    }
+}
+
+// And retires it: the last index that a record leaves.
 void NatTable::unlink_outside(Worker& worker, std::uint32_t number) noexcept {
     if (const std::uint32_t bucket = outside_.erase(hash_(sessions_[number].outside()), number); bucket != 0) {
         outside_.retired_link(bucket) = std::exchange(worker.gathering.outside_buckets, bucket);
     }
+    unmeter(sessions_[number]);
+    retire(worker, number);
+}
+
+void NatTable::retire(Worker& worker, std::uint32_t number) noexcept {
     sessions_[number].next = std::exchange(worker.gathering.sessions, number);
 }
 
 void NatTable::end(Worker& worker, std::uint32_t number) noexcept {
     NatSession& session = sessions_[number];
-    const NatKey inside = session.inside();
-    session.live.store(0, std::memory_order_release);
-    if (const std::uint32_t bucket = inside_.erase(hash_(inside), number); bucket != 0) {
-        inside_.retired_link(bucket) = std::exchange(worker.gathering.inside_buckets, bucket);
+    std::uint8_t live = 1;  // two workers may want to end it
+    if (!session.live.compare_exchange_strong(live, 0, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+        return;
     }
+    const NatKey inside = session.inside();
+    const std::uint32_t parent = session.parent();
+    unlink_inside(worker, number);
     unlink_outside(worker, number);
+    release(worker, parent);
+    release(worker, session.host());
     NatPoolCounters& counters = worker.counters(inside.pool());
     counters.ended[static_cast<std::size_t>(nat_protocol(inside.protocol()))].add(1);
     counters.address_ended[NatPoolCounters::slot(session.outside().address())].add(1);
@@ -99,7 +115,7 @@ void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<c
             continue;
         }
         const NatKey key = session.inside();
-        const bool ends = key.pool() >= pools.size() ||
+        const bool ends = key.pool() >= pools.size() || pools[key.pool()].down ||
                           expired(session.last_seen.load(std::memory_order_relaxed), now_seconds,
                                   nat_timeout(key.protocol(), session.tcp.load(std::memory_order_relaxed),
                                               pools[key.pool()].timeouts));
@@ -152,8 +168,12 @@ NatUsage NatTable::usage(std::uint16_t pool) const noexcept {
             sum.expired += counters.ended[p].read();
             sum.in_use[p] -= counters.ended[p].read();
         }
+        sum.evicted += counters.evicted.read();
         sum.ports_exhausted += counters.ports_exhausted.read();
         sum.sessions_exhausted += counters.sessions_exhausted.read();
+        sum.blocks_exhausted += counters.blocks_exhausted.read();
+        sum.host_limited += counters.host_limited.read();
+        sum.host_rate_limited += counters.host_rate_limited.read();
     }
     for (const Worker& worker : workers_) {  // after the ends, so that none is seen without its beginning
         const NatPoolCounters& counters = worker.pools[pool % kMaxNatPools];

@@ -7,6 +7,10 @@
 
 namespace twinspan {
 
+// What a record stands for. Sessions hang on the others: a mapping is the outside port of an inside one, whatever the
+// remote endpoint; a block is a range of ports that one inside host has; a host is what is known of it.
+enum class NatRecord : std::uint16_t { session = 0, mapping = 0x8000, block = 0x4000, host = 0x2000 };
+
 struct NatKey {
     std::uint64_t addresses = 0;  // ours | remote << 32, as they lie in the packet
     std::uint64_t rest = 0;       // our port | remote port << 16 | protocol << 32 | pool << 48
@@ -18,7 +22,17 @@ struct NatKey {
     constexpr be16 port() const noexcept { return be16{static_cast<std::uint16_t>(rest)}; }
     constexpr be16 remote_port() const noexcept { return be16{static_cast<std::uint16_t>(rest >> 16)}; }
     constexpr std::uint8_t protocol() const noexcept { return static_cast<std::uint8_t>(rest >> 32); }
-    constexpr std::uint16_t pool() const noexcept { return static_cast<std::uint16_t>(rest >> 48); }
+    constexpr std::uint16_t pool() const noexcept { return static_cast<std::uint16_t>(rest >> 48 & 0x1fff); }
+
+    // In the pool's place, where keys of packets have no such bit: they never find what is no session.
+    constexpr NatRecord kind() const noexcept { return static_cast<NatRecord>(rest >> 48 & 0xe000); }
+    constexpr NatKey as(NatRecord kind) const noexcept {
+        return {addresses, (rest & ~(std::uint64_t{0xe000} << 48)) | static_cast<std::uint64_t>(kind) << 48};
+    }
+    // The end that is ours alone, of a session's or a mapping's key.
+    constexpr NatKey mapping() const noexcept {
+        return NatKey{addresses & 0xffffffff, rest & ~std::uint64_t{0xffff0000}}.as(NatRecord::mapping);
+    }
 };
 
 // `pool` is part of the inside key: a flow that is routed to another peering gets another session. In the outside key

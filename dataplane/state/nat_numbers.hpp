@@ -15,6 +15,7 @@ namespace twinspan {
 class NatNumbers {
 public:
     static constexpr std::uint32_t kChunk = 64;
+    static constexpr std::uint32_t kReserve = 2048;  // what all workers open while a grace period lasts
 
     struct Cache {  // one worker's
         std::uint32_t head = 0;
@@ -22,7 +23,8 @@ public:
     };
 
     // Numbers 1..capacity of `sessions`; 0 means none.
-    NatNumbers(NatSession* sessions, std::uint32_t capacity) noexcept : sessions_(sessions), capacity_(capacity) {}
+    NatNumbers(NatSession* sessions, std::uint32_t capacity) noexcept
+        : sessions_(sessions), capacity_(capacity), reserve_(std::min(capacity / 32, kReserve)) {}
 
     std::uint32_t take(Cache& cache) noexcept {
         if (cache.count == 0 && !refill(cache)) {
@@ -39,6 +41,11 @@ public:
         if (cache.count == 2 * kChunk) {
             spill(cache);
         }
+    }
+    // So few are free that some should be freed; other workers' caches do not count.
+    bool scarce(const Cache& cache) const noexcept {
+        return high_water_.load(std::memory_order_relaxed) == capacity_ &&
+               free_chunks_.load(std::memory_order_relaxed) * kChunk + cache.count < reserve_;
     }
     // Records above this have never been used.
     std::uint32_t high_water() const noexcept { return high_water_.load(std::memory_order_acquire); }
@@ -57,6 +64,7 @@ private:
             if (chunks_ != 0) {
                 cache = {chunks_, kChunk};
                 chunks_ = sessions_[chunks_].next_chunk;
+                free_chunks_.store(free_chunks_.load(std::memory_order_relaxed) - 1, std::memory_order_relaxed);
                 return true;
             }
             first = high_water_.load(std::memory_order_relaxed) + 1;
@@ -79,12 +87,15 @@ private:
         const std::lock_guard guard{lock_};
         sessions_[chunk].next_chunk = chunks_;
         chunks_ = chunk;
+        free_chunks_.store(free_chunks_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
 
     NatSession* sessions_;
     std::uint32_t capacity_;
+    std::uint32_t reserve_;
     SpinLock lock_;
     std::uint32_t chunks_ = 0;                   // under lock_
+    std::atomic<std::uint32_t> free_chunks_{0};  // written under lock_
     std::atomic<std::uint32_t> high_water_{0};   // written under lock_
 };
 

@@ -1,147 +1,204 @@
-// How a session begins: a record, an outside port that nobody uses towards this remote endpoint, and both indexes.
+// How a session begins: a record, its host's room, an outside port, and both indexes.
 #include "dataplane/state/nat_table.hpp"
 
-#include <algorithm>
-
 namespace twinspan {
-namespace {
-
-constexpr std::uint32_t kProbesPerAddress = 128;  // a smaller port range is searched to its end
-constexpr unsigned kProbesPerSession = 1024;      // a full pool must not hold the worker up
-
-std::uint64_t next_random(std::uint64_t& state) noexcept {  // xorshift*, Vigna 2016
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * 0x2545f4914f6cdd1du;
-}
-
-be32 address_at(const NatPool& pool, std::uint32_t ordinal) noexcept {
-    for (const Ipv4Range& range : pool.addresses) {
-        const std::uint32_t size = range.last.host() - range.first.host() + 1;
-        if (ordinal < size) {
-            return to_be32(range.first.host() + ordinal);
-        }
-        ordinal -= size;
-    }
-    return {};
-}
-
-bool is_icmp(const NatKey& key) noexcept { return key.protocol() == +IpProtocol::icmp; }
-
-}  // namespace
 
 NatTable::Opened NatTable::open(std::uint16_t worker_index, const NatKey& inside, const NatPool& pool,
                                 std::uint32_t now_seconds) noexcept {
     if (NatSession* session = find_inside(inside)) {  // an earlier packet of the burst made it
         return {session, {}};
     }
-    Worker& worker = workers_[worker_index];
-    NatPoolCounters& counters = worker.counters(inside.pool());
-    const std::uint32_t number = numbers_.take(worker.numbers);
-    if (number == 0) {
-        counters.sessions_exhausted.add(1);
-        worker.tell(NatEventKind::sessions_exhausted, inside, {}, capacity_);
-        return {nullptr, Drop::nat_sessions_exhausted};
+    Opening o{.worker = workers_[worker_index], .pool = pool, .inside = inside, .now = now_seconds};
+    Outcome outcome = begin(o);
+    if (outcome == Outcome::done) {
+        const bool mapped = pool.mapping == NatMapping::endpoint_independent && nat_has_ports(inside.protocol());
+        outcome = mapped ? claim_mapped(o) : claim(o, o.session);
     }
-    NatSession& session = sessions_[number];
-    fill(session, inside, now_seconds);
-    if (const Claim claim = claim_outside(worker, number, pool); claim != Claim::done) {
-        numbers_.give(worker.numbers, number);  // nobody has seen it
-        const bool ports = claim == Claim::ports_exhausted;
-        (ports ? counters.ports_exhausted : counters.sessions_exhausted).add(1);
-        worker.tell(ports ? NatEventKind::addresses_exhausted : NatEventKind::sessions_exhausted, inside, {},
-                    capacity_);
-        return {nullptr, ports ? Drop::nat_ports_exhausted : Drop::nat_sessions_exhausted};
+    return outcome == Outcome::done ? finish(o) : refuse(o, outcome);
+}
+
+NatTable::Opened NatTable::open_inbound(std::uint16_t worker_index, const NatKey& outside, const NatKey& inside,
+                                        const NatPool& pool, std::uint32_t now_seconds,
+                                        const NatPool* source) noexcept {
+    if (NatSession* session = find_outside(outside)) {
+        return source != nullptr || session->inside() == inside ? Opened{session, {}}
+                                                                : Opened{nullptr, Drop::nat_endpoint_taken};
     }
-    const NatIndex::Inserted inserted = inside_.insert(hash_(inside), number, inside_is(inside));
-    if (inserted.result != NatIndex::Insert::done) {
-        unlink_outside(worker, number);
-        if (inserted.result == NatIndex::Insert::exists) {  // another worker was faster
-            return {&sessions_[inserted.session], {}};
+    Opening o{.worker = workers_[worker_index], .pool = pool, .inside = inside, .now = now_seconds};
+    Outcome outcome = begin(o);
+    if (outcome == Outcome::done) {
+        outcome = source == nullptr ? claim_given(o, outside) : claim_remote(o, outside, *source);
+    }
+    if (outcome != Outcome::done) {
+        return refuse(o, outcome);
+    }
+    return source == nullptr ? only_if_to(outside, finish(o)) : publish(o);
+}
+
+NatTable::Opened NatTable::open_mapped(std::uint16_t worker_index, const NatKey& outside, const NatPool& pool,
+                                       std::uint32_t now_seconds) noexcept {
+    if (NatSession* session = find_outside(outside)) {
+        return {session, {}};
+    }
+    const NatKey key = outside.mapping();
+    const std::uint32_t mapping = pool.open_filter ? outside_.find(hash_(key), mapping_to(key, pool)) : 0;
+    if (mapping == 0 || hold(mapping, kMostUsers) != Held::yes) {
+        return {nullptr, Drop::nat_no_session};
+    }
+    const NatKey own = sessions_[mapping].inside();
+    const NatKey inside =
+        nat_key(own.address(), outside.remote(), own.port(), outside.remote_port(), outside.protocol(), own.pool());
+    Opening o{.worker = workers_[worker_index], .pool = pool, .inside = inside, .now = now_seconds};
+    Outcome outcome = begin(o);
+    if (outcome != Outcome::done) {
+        release(o.worker, mapping);
+        return refuse(o, outcome);
+    }
+    sessions_[o.session].parent() = mapping;
+    outcome = claim_given(o, outside);
+    return outcome == Outcome::done ? only_if_to(outside, finish(o)) : refuse(o, outcome);
+}
+
+// Another session of the inside endpoint would answer from another port.
+NatTable::Opened NatTable::only_if_to(const NatKey& outside, Opened opened) noexcept {
+    const bool other = opened.session != nullptr && opened.session->outside() != outside;
+    return other ? Opened{nullptr, Drop::nat_endpoint_taken} : opened;
+}
+
+// What every session needs whichever way it gets its ports.
+NatTable::Outcome NatTable::begin(Opening& o) noexcept {
+    if (o.pool.down) {
+        return Outcome::pool_down;
+    }
+    if (o.pool.knows_hosts()) {
+        if (const Outcome outcome = hold_host(o); outcome != Outcome::done) {
+            return outcome;
         }
-        counters.sessions_exhausted.add(1);
-        worker.tell(NatEventKind::sessions_exhausted, inside, {}, capacity_);
-        return {nullptr, Drop::nat_sessions_exhausted};
     }
+    o.session = take(o);
+    if (o.session == 0) {
+        return Outcome::no_record;
+    }
+    fill(o.session, o.inside, o.now);
+    return Outcome::done;
+}
+
+std::uint32_t NatTable::take(Opening& o) noexcept {
+    if (numbers_.scarce(o.worker.numbers)) [[unlikely]] {
+        make_room(o);
+    }
+    return numbers_.take(o.worker.numbers);
+}
+
+void NatTable::fill(std::uint32_t number, const NatKey& inside, std::uint32_t now_seconds) noexcept {
+    NatSession& record = sessions_[number];
+    // Release throughout: who sees a new field also sees the new generation.
+    record.generation.store(record.generation.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+    record.inside_addresses.store(inside.addresses, std::memory_order_release);
+    record.inside_rest.store(inside.rest, std::memory_order_release);
+    record.created.store(now_seconds, std::memory_order_release);
+    record.last_seen.store(now_seconds, std::memory_order_release);
+    record.tcp.store(0, std::memory_order_release);
+    record.flags.store(0, std::memory_order_relaxed);
+    record.users.store(1, std::memory_order_relaxed);
+    record.parent() = 0;
+    record.host() = 0;
+}
+
+// Both ends are known: the deltas follow.
+void NatTable::set_outside(NatSession& session, const NatKey& outside) noexcept {
+    const NatKey inside = session.inside();
+    ChecksumDelta addresses{inside.address(), outside.address()};
+    ChecksumDelta ports{inside.port(), outside.port()};
+    if (inside.remote() != outside.remote() || inside.remote_port() != outside.remote_port()) {
+        addresses += ChecksumDelta{inside.remote(), outside.remote()};
+        ports += ChecksumDelta{inside.remote_port(), outside.remote_port()};
+        session.flags.fetch_or(kNatTwice, std::memory_order_relaxed);
+    }
+    session.ip_delta = addresses;
+    session.l4_delta = inside.protocol() == +IpProtocol::icmp ? ports : addresses + ports;  // ICMP: no pseudo-header
+    session.outside_addresses.store(outside.addresses, std::memory_order_release);
+    session.outside_rest.store(outside.rest, std::memory_order_release);
+}
+
+// The outside index has it. Another worker may have opened the same flow meanwhile.
+NatTable::Opened NatTable::finish(Opening& o) noexcept {
+    const NatIndex::Inserted inserted = inside_.insert(hash_(o.inside), o.session, inside_is(o.inside));
+    if (inserted.result == NatIndex::Insert::done) {
+        return publish(o);
+    }
+    discard(o);
+    if (inserted.result == NatIndex::Insert::full) {
+        return refuse(o, Outcome::no_record);
+    }
+    NatSession* other = &sessions_[inserted.session];
+    return {other, {}};
+}
+
+NatTable::Opened NatTable::publish(Opening& o) noexcept {
+    NatSession& session = sessions_[o.session];
+    session.host() = o.host;
     session.live.store(1, std::memory_order_release);
-    counters.opened[static_cast<std::size_t>(nat_protocol(inside.protocol()))].add(1);
+    NatPoolCounters& counters = o.worker.counters(o.inside.pool());
+    counters.opened[static_cast<std::size_t>(nat_protocol(o.inside.protocol()))].add(1);
     counters.address_opened[NatPoolCounters::slot(session.outside().address())].add(1);
-    worker.tell(NatEventKind::session_created, inside, session.outside());
+    o.worker.tell(NatEventKind::session_created, o.inside, session.outside());
     return {&session, {}};
 }
 
-void NatTable::fill(NatSession& session, const NatKey& inside, std::uint32_t now_seconds) noexcept {
-    // Release throughout: who sees a new field also sees the new generation.
-    session.generation.store(session.generation.load(std::memory_order_relaxed) + 1, std::memory_order_release);
-    session.inside_addresses.store(inside.addresses, std::memory_order_release);
-    session.inside_rest.store(inside.rest, std::memory_order_release);
-    session.created.store(now_seconds, std::memory_order_release);
-    session.last_seen.store(now_seconds, std::memory_order_release);
-    session.tcp.store(0, std::memory_order_release);
+// Others may have seen the record by its outside key: it waits for a grace period.
+void NatTable::discard(Opening& o) noexcept {
+    const std::uint32_t parent = sessions_[o.session].parent();
+    unlink_outside(o.worker, o.session);
+    release(o.worker, parent);
+    release(o.worker, o.host);
+    o.session = 0;
+    o.host = 0;
 }
 
-// An inside host keeps to one address while it has free ports (RFC 4787 REQ-2), and hosts spread over all addresses.
-NatTable::Claim NatTable::claim_outside(Worker& worker, std::uint32_t number, const NatPool& pool) noexcept {
-    const NatKey host{sessions_[number].inside().address().raw, 0};
-    std::uint32_t ordinal = scale_hash(hash_(host), pool.address_count);
-    unsigned probes = kProbesPerSession;
-    for (std::uint32_t i = 0; i < pool.address_count && probes != 0; ++i) {
-        const Claim claim = claim_on_address(worker, number, address_at(pool, ordinal), pool, probes);
-        if (claim != Claim::ports_exhausted) {
-            return claim;
-        }
-        worker.tell(NatEventKind::ports_exhausted, sessions_[number].inside(),
-                    nat_key(address_at(pool, ordinal), {}, {}, {}, sessions_[number].inside().protocol()));
-        ordinal = ordinal + 1 == pool.address_count ? 0 : ordinal + 1;
+// Nobody has seen the record.
+NatTable::Opened NatTable::refuse(Opening& o, Outcome why) noexcept {
+    if (o.session != 0) {
+        release(o.worker, sessions_[o.session].parent());
+        numbers_.give(o.worker.numbers, o.session);
     }
-    return Claim::ports_exhausted;
-}
-
-NatTable::Claim NatTable::claim_on_address(Worker& worker, std::uint32_t number, be32 address, const NatPool& pool,
-                                           unsigned& probes) noexcept {
-    const std::uint32_t own = sessions_[number].inside().port().host();
-    if (own >= pool.first_port && own <= pool.last_port) {  // RFC 4787 section 4.2.1: port preservation
-        if (const Claim claim = claim_port(number, address, own); claim != Claim::ports_exhausted) {
-            return claim;
-        }
-    }
-    const std::uint32_t range = pool.last_port - pool.first_port + 1u;
-    const bool exhaustive = range <= kProbesPerAddress;
-    std::uint32_t offset = scale_hash(next_random(worker.random), range);
-    for (std::uint32_t i = 0; i < std::min(range, kProbesPerAddress) && probes != 0; ++i, --probes) {
-        if (const Claim claim = claim_port(number, address, pool.first_port + offset);
-            claim != Claim::ports_exhausted) {
-            return claim;
-        }
-        offset = exhaustive ? (offset + 1) % range : scale_hash(next_random(worker.random), range);
-    }
-    return Claim::ports_exhausted;
-}
-
-NatTable::Claim NatTable::claim_port(std::uint32_t number, be32 address, std::uint32_t port) noexcept {
-    NatSession& session = sessions_[number];
-    const NatKey inside = session.inside();
-    const be16 outside_port = to_be16(static_cast<std::uint16_t>(port));
-    const NatKey outside = nat_key(address, inside.remote(), outside_port, inside.remote_port(), inside.protocol());
-    const std::uint64_t hash = hash_(outside);
-    if (outside_.find(hash, outside_is(outside)) != 0) {  // taken, seen without the lock
-        return Claim::ports_exhausted;
-    }
-    session.outside_addresses.store(outside.addresses, std::memory_order_release);
-    session.outside_rest.store(outside.rest, std::memory_order_release);
-    const ChecksumDelta of_port{inside.port(), outside_port};
-    session.ip_delta = ChecksumDelta{inside.address(), address};
-    session.l4_delta = is_icmp(inside) ? of_port : session.ip_delta + of_port;  // ICMP has no pseudo-header
-    switch (outside_.insert(hash, number, outside_is(outside)).result) {
-        case NatIndex::Insert::done:
-            return Claim::done;
-        case NatIndex::Insert::full:
-            return Claim::index_full;
-        case NatIndex::Insert::exists:
+    release(o.worker, o.host);
+    NatPoolCounters& counters = o.worker.counters(o.inside.pool());
+    switch (why) {
+        case Outcome::done:
             break;
+        case Outcome::exists:
+            return {&sessions_[o.other], {}};
+        case Outcome::no_record:
+            counters.sessions_exhausted.add(1);
+            o.worker.tell(NatEventKind::sessions_exhausted, o.inside, {}, capacity_);
+            return {nullptr, Drop::nat_sessions_exhausted};
+        case Outcome::no_port:
+            counters.ports_exhausted.add(1);
+            o.worker.tell(NatEventKind::addresses_exhausted, o.inside);
+            return {nullptr, Drop::nat_ports_exhausted};
+        case Outcome::no_block:
+            counters.blocks_exhausted.add(1);
+            o.worker.tell(NatEventKind::addresses_exhausted, o.inside);
+            return {nullptr, Drop::nat_blocks_exhausted};
+        case Outcome::host_full:
+            counters.host_limited.add(1);
+            o.worker.tell(NatEventKind::host_quota_exceeded, o.inside, {}, o.pool.host_sessions);
+            return {nullptr, Drop::nat_host_limit};
+        case Outcome::host_blocks_full:
+            counters.host_limited.add(1);
+            o.worker.tell(NatEventKind::host_quota_exceeded, o.inside, {},
+                          std::uint32_t{o.pool.host_blocks} * o.pool.block_ports);
+            return {nullptr, Drop::nat_host_limit};
+        case Outcome::host_fast:
+            counters.host_rate_limited.add(1);
+            return {nullptr, Drop::nat_host_rate};
+        case Outcome::pool_down:
+            return {nullptr, Drop::nat_pool_down};
+        case Outcome::conflict:
+            return {nullptr, Drop::nat_endpoint_taken};
     }
-    return Claim::ports_exhausted;
+    return {nullptr, Drop::nat_no_session};
 }
 
 }  // namespace twinspan

@@ -2,6 +2,7 @@
 
 #include "dataplane/packet/batch.hpp"
 
+#include <algorithm>
 #include <array>
 #include <random>
 
@@ -27,6 +28,13 @@ NatHash make_hash(std::uint64_t seed) {
     return {seed0, splitmix(state)};
 }
 
+// A tenth of the memory, and of a small table enough for a small pool.
+std::uint32_t metered_addresses(std::uint32_t sessions) {
+    constexpr std::uint32_t kFewest = 16;
+    constexpr std::uint32_t kSessionsPerAddress = 16384;
+    return std::max(kFewest, sessions / kSessionsPerAddress);
+}
+
 }  // namespace
 
 NatTable::NatTable(const NatTableOptions& options, rte_rcu_qsbr& readers)
@@ -37,6 +45,7 @@ NatTable::NatTable(const NatTableOptions& options, rte_rcu_qsbr& readers)
       inside_(options.memory, options.sessions),
       outside_(options.memory, options.sessions),
       numbers_(sessions_.data(), options.sessions),
+      meter_(options.memory, metered_addresses(options.sessions)),
       workers_(options.workers) {
     std::uint64_t state = hash_.seed0 ^ hash_.seed1;
     for (Worker& worker : workers_) {
@@ -87,8 +96,8 @@ NatSession* NatTable::find_outside(const NatKey& key) noexcept {
 }
 
 std::size_t NatTable::memory_bytes() const noexcept {
-    return sessions_.bytes() + inside_.memory_bytes() + outside_.memory_bytes() + workers_.size() * sizeof(Worker) +
-           sizeof(*this);
+    return sessions_.bytes() + inside_.memory_bytes() + outside_.memory_bytes() + meter_.memory_bytes() +
+           workers_.size() * sizeof(Worker) + sizeof(*this);
 }
 
 }  // namespace twinspan

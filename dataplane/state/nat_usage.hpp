@@ -15,11 +15,16 @@ inline constexpr std::size_t kMaxNatPools = 16;
 
 enum class NatProtocol : std::uint8_t { tcp, udp, icmp };
 inline constexpr std::size_t kNatProtocols = 3;
+inline constexpr std::size_t kNatPortProtocols = 3;  // those with ports or what stands for them, the first ones
 
 constexpr NatProtocol nat_protocol(std::uint8_t protocol) noexcept {
     return protocol == +IpProtocol::tcp   ? NatProtocol::tcp
            : protocol == +IpProtocol::udp ? NatProtocol::udp
                                           : NatProtocol::icmp;
+}
+
+constexpr bool nat_has_ports(std::uint8_t protocol) noexcept {
+    return protocol == +IpProtocol::tcp || protocol == +IpProtocol::udp || protocol == +IpProtocol::icmp;
 }
 
 struct NatPoolCounters {  // one writer
@@ -31,8 +36,12 @@ struct NatPoolCounters {  // one writer
     std::array<Counter, kNatProtocols> ended;
     std::array<Counter, kAddressSlots> address_opened;
     std::array<Counter, kAddressSlots> address_ended;
+    Counter evicted;
     Counter ports_exhausted;
     Counter sessions_exhausted;
+    Counter blocks_exhausted;
+    Counter host_limited;
+    Counter host_rate_limited;
 };
 
 // A pool's sum over all workers.
@@ -41,8 +50,12 @@ struct NatUsage {
     std::uint64_t sessions = 0;  // in use, all protocols
     std::uint64_t opened = 0;
     std::uint64_t expired = 0;
+    std::uint64_t evicted = 0;  // of those that have expired: for others to have room
     std::uint64_t ports_exhausted = 0;
     std::uint64_t sessions_exhausted = 0;
+    std::uint64_t blocks_exhausted = 0;
+    std::uint64_t host_limited = 0;
+    std::uint64_t host_rate_limited = 0;
 };
 
 }  // namespace twinspan

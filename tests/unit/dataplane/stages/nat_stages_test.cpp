@@ -210,6 +210,29 @@ TEST_F(Nat, NothingFromOutsideMakesASession) {
     EXPECT_EQ(in(tcp_packet(inbound(kPool, kPort))), std::nullopt);
 }
 
+TEST_F(Nat, OpenFilterLetsAnybodyBeginWithAMapping) {  // RFC 4787 REQ-8
+    world_.snapshot.pools[0].mapping = NatMapping::endpoint_independent;
+    world_.snapshot.pools[0].open_filter = true;
+    const auto from = [](std::string dst, std::uint16_t port, std::uint8_t flags) {
+        PacketSpec spec = inbound(std::move(dst), port);
+        spec.src = "192.0.2.9";
+        spec.tcp_flags = flags;
+        return tcp_packet(spec);
+    };
+    EXPECT_EQ(in(from(kPool, kPort, kTcpSyn)), std::nullopt) << "no mapping yet";
+    ASSERT_TRUE(out(tcp_packet(outbound(kHost, 5000))));
+    for (const std::uint8_t flags : {kTcpRst, kTcpAck, std::uint8_t{kTcpSyn | kTcpAck}}) {
+        EXPECT_EQ(in(from(kPool, kPort, flags)), std::nullopt) << int{flags};
+    }
+    EXPECT_EQ(world_.drops(Drop::nat_no_session), 4u);
+    EXPECT_EQ(in(from(kPool, kPort, kTcpSyn)), from(kHost, 5000, kTcpSyn));
+    EXPECT_EQ(in(from(kPool, kPort, kTcpAck)), from(kHost, 5000, kTcpAck));
+    PacketSpec answer = outbound(kHost, 5000);
+    PacketSpec answered = outbound(kPool, kPort);
+    answer.dst = answered.dst = "192.0.2.9";
+    EXPECT_EQ(out(tcp_packet(answer)), tcp_packet(answered)) << "and is answered by the same address and port";
+}
+
 TEST_F(Nat, PoolBelongsToItsPeering) {
     ASSERT_TRUE(out(udp_packet(outbound(kHost, 5000))));
     EXPECT_EQ(in(udp_packet(inbound(kPool, kPort)), Zone::public_peering), std::nullopt);

@@ -8,8 +8,10 @@
 #include <array>
 #include <atomic>
 #include <barrier>
+#include <map>
 #include <random>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -116,8 +118,32 @@ TEST(NatTableConcurrency, FlowThatAllWorkersOpenIsOneSession) {
     }
 }
 
-TEST(NatTableConcurrency, FourWorkersShareOneTable) {
-    SharedTable shared;
+struct Settings {
+    const char* name;
+    NatMapping mapping;
+    std::uint32_t host_sessions;
+    std::uint16_t block_ports;
+    std::uint32_t records;  // few: sessions end for others to have room
+};
+
+class NatSharedTable : public testing::TestWithParam<Settings> {};
+
+INSTANTIATE_TEST_SUITE_P(NatTableConcurrency, NatSharedTable,
+                         testing::Values(Settings{"Dependent", NatMapping::endpoint_dependent, 0, 0, 900},
+                                         Settings{"Limited", NatMapping::endpoint_dependent, 12, 0, 900},
+                                         Settings{"Crowded", NatMapping::endpoint_dependent, 0, 0, 256},
+                                         Settings{"Independent", NatMapping::endpoint_independent, 0, 0, 1500},
+                                         Settings{"Blocks", NatMapping::endpoint_independent, 0, 8, 1500}),
+                         [](const auto& row) { return std::string{row.param.name}; });
+
+TEST_P(NatSharedTable, ServesFourWorkersAtOnce) {
+    const std::uint32_t records = GetParam().records;
+    SharedTable shared{records};
+    shared.pools[0].mapping = GetParam().mapping;
+    shared.pools[0].open_filter = true;
+    shared.pools[0].host_sessions = GetParam().host_sessions;
+    shared.pools[0].block_ports = GetParam().block_ports;
+    shared.pools[0].host_blocks = 2;
     std::atomic<bool> stop{false};
     std::uint64_t torn = 0;
     std::thread control([&] {
@@ -160,6 +186,14 @@ TEST(NatTableConcurrency, FourWorkersShareOneTable) {
     EXPECT_EQ(insides.size(), live);
     EXPECT_EQ(outsides.size(), live);
 
+    std::map<std::pair<std::uint32_t, NatProtocol>, std::set<std::uint16_t>> ports;
+    shared.table.for_each(10'000, [&](const NatSessionView& view) {
+        ports[{view.outside.address().raw, nat_protocol(view.protocol())}].insert(view.outside.port().host());
+    });
+    for (const auto& [where, numbers] : ports) {
+        EXPECT_EQ(shared.table.ports_in_use(be32{where.first}, where.second), numbers.size());
+    }
+
     // And all of it can be had again: nothing leaked.
     constexpr std::uint32_t kLater = 1'000'000;
     for (std::uint32_t round = 0; round < 6; ++round) {
@@ -169,13 +203,14 @@ TEST(NatTableConcurrency, FourWorkersShareOneTable) {
         }
     }
     EXPECT_EQ(shared.table.usage(0).sessions, 0u);
+    shared.pools[0] = nat_pool({"198.51.100.1"});
     std::uint32_t opened = 0;
-    for (std::uint32_t i = 0; i < 900; ++i) {
+    for (std::uint32_t i = 0; i < records; ++i) {
         const NatKey key =
             nat_key(to_be32(0x0a010000 + i), to_be32(0x01010101 + i), to_be16(1), to_be16(2), +IpProtocol::udp);
         opened += shared.table.open(0, key, shared.pools[0], kLater).session != nullptr ? 1 : 0;
     }
-    EXPECT_GE(opened, 900u - (kWorkers - 1) * 2 * NatNumbers::kChunk)
+    EXPECT_GE(opened, records - std::min(records, (kWorkers - 1) * 2 * NatNumbers::kChunk))
         << "more is missing than the other workers' caches hold";
 }
 
