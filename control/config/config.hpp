@@ -68,9 +68,16 @@ struct LegConfig {
 
 struct PoolConfig {
     Zone zone = Zone::microsoft_peering;
+    Link link = Link::none;         // none: of all legs of the peering
     std::vector<Ipv4Range> ranges;  // disjoint, ascending
     std::uint16_t first_port = 1024;
     std::uint16_t last_port = 65535;
+    std::vector<PortRange> reserved;  // of these, disjoint, ascending
+    NatMapping mapping = NatMapping::endpoint_dependent;
+    std::uint32_t host_sessions = 0;  // most of one inside host; 0: no limit
+    std::uint32_t host_rate = 0;      // sessions that a host may begin in a second; 0: no limit
+    std::uint16_t block_ports = 0;    // 0: no blocks
+    std::uint16_t host_blocks = 1;
     NatTimeouts timeouts;           // seconds
     bool inbound_refresh = true;
     std::uint32_t sessions = 65536;

@@ -64,6 +64,8 @@ void read_peering_bgp(Diagnostics& diagnostics, const YAML::Node& node, Zone zon
 // Completes `leg` from its peering's section and from `node`, the leg's own: one of them may be missing.
 void read_leg_bgp(Diagnostics& diagnostics, const YAML::Node* node, LegConfig& leg, Draft& draft);
 void read_tunnel_bgp(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
+// What `map`, a peering's nat section, says of how ports are given. After its ports.
+void read_nat_rules(Diagnostics& diagnostics, const MapReader& map, PoolConfig& pool);
 void read_ike(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
 void read_nat_log(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft);
 // `value` is a path from the folder of the configuration file when it is relative.

@@ -259,28 +259,51 @@ private:
         }
         PoolConfig pool;
         pool.zone = zone_;
-        const std::size_t index = draft_.config.pools.size();
-        const std::size_t ranges_before = draft_.ranges.size();
-        if (const auto list = map.require("pool", "the public addresses of the pool")) {
-            read_ranges(*list, index);
-            if (list->IsSequence() && list->size() == 0) {
-                diagnostics_.unexpected(*list, "at least one public address");
-            }
-        }
-        for (std::size_t i = ranges_before; i < draft_.ranges.size(); ++i) {
-            pool.ranges.push_back(draft_.ranges[i].value);
-        }
-        std::ranges::sort(pool.ranges, {}, &Ipv4Range::first);
         std::pair ports{pool.first_port, pool.last_port};
         map.read("ports", ports, "a range of ports like 1024-65535", parse_ports);
         std::tie(pool.first_port, pool.last_port) = ports;
         map.read("inbound-refresh", pool.inbound_refresh, "true or false", parse_bool);
+        read_nat_rules(diagnostics_, map, pool);
         map.read_unsigned("sessions", pool.sessions, 1024, 1u << 26);
         read_water(map, pool);
         if (const auto timeouts = map.find("timeouts")) {
             read_timeouts(*timeouts, pool.timeouts);
         }
-        draft_.pools.push_back(map.position());
+        const auto addresses = map.require("pool", "the public addresses of the pool");
+        if (addresses && addresses->IsMap()) {
+            read_link_pools(*addresses, pool);
+        } else if (addresses) {
+            add_pool(*addresses, pool, map.position());
+        }
+    }
+
+    // Each link has a pool of its own, and a session does not outlive its link.
+    void read_link_pools(const YAML::Node& node, PoolConfig pool) {
+        const MapReader map{diagnostics_, node, schema::kLinkPools};
+        if (!is_circuit_zone(zone_) || draft_.config.role != Role::on_premises) {
+            diagnostics_.add(node, "found a pool for each link on peering " + to_string(zone_) +
+                                       ", expected one list of addresses: its legs have no link");
+            return;
+        }
+        for (const Link link : {Link::primary, Link::secondary}) {
+            if (const auto list = map.require(to_string(link), "the public addresses of that link's pool")) {
+                pool.link = link;
+                add_pool(*list, pool, position_of(*list));
+            }
+        }
+    }
+
+    void add_pool(const YAML::Node& list, PoolConfig pool, SourcePosition at) {
+        const std::size_t ranges_before = draft_.ranges.size();
+        read_ranges(list, draft_.config.pools.size());
+        if (list.IsSequence() && list.size() == 0) {
+            diagnostics_.unexpected(list, "at least one public address");
+        }
+        for (std::size_t i = ranges_before; i < draft_.ranges.size(); ++i) {
+            pool.ranges.push_back(draft_.ranges[i].value);
+        }
+        std::ranges::sort(pool.ranges, {}, &Ipv4Range::first);
+        draft_.pools.push_back(at);
         draft_.config.pools.push_back(std::move(pool));
     }
 

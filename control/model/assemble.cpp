@@ -200,6 +200,11 @@ std::unique_ptr<Snapshot> assemble(Plan& plan, const World& world, std::uint64_t
     for (std::size_t i = 0; i < snapshot->legs.size(); ++i) {
         snapshot->legs[i].up = leg_up(plan, world, i);
     }
+    for (NatPool& pool : snapshot->pools) {
+        pool.down = pool.link != Link::none && std::ranges::none_of(snapshot->legs, [&](const Leg& leg) {
+            return leg.zone == pool.zone && leg.link == pool.link && leg.up;
+        });
+    }
     set_tunnels(*snapshot, plan, world);
     snapshot->has_owners = std::ranges::any_of(snapshot->tunnels, [](const Tunnel& t) { return t.owner != kNone; });
     snapshot->has_spread = std::ranges::any_of(snapshot->tunnels, &Tunnel::spread);

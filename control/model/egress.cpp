@@ -59,7 +59,7 @@ Egress Planner::hop_egress(const HopKey& hop) {
     }
     const auto mac = neighbour(hop.leg, *gateway);
     Egress egress = leg_egress(leg, hop.leg, mac.value_or(MacAddress{}));
-    egress.pool = pool_of(world_.config, leg.zone);
+    egress.pool = pool_of(world_.config, leg.zone, leg.link);
     if (egress.pool == kNone && carries_public_addresses_only(leg.zone)) {
         // Nothing may leave there untranslated, and there is nothing to translate to.
         egress.kind = EgressKind::drop;

@@ -65,12 +65,21 @@ std::vector<NatPool> make_pools(const Config& config) {
     for (const PoolConfig& from : config.pools) {
         NatPool pool;
         pool.zone = from.zone;
+        pool.link = from.link;
         pool.addresses = from.ranges;
         for (const Ipv4Range range : from.ranges) {
             pool.address_count += range.last.host() - range.first.host() + 1;
         }
         pool.first_port = from.first_port;
         pool.last_port = from.last_port;
+        pool.reserved = from.reserved;
+        pool.mapping = from.mapping;
+        // Public peering takes no session from outside, whatever its mapping.
+        pool.open_filter = from.mapping == NatMapping::endpoint_independent && from.zone != Zone::public_peering;
+        pool.host_sessions = from.host_sessions;
+        pool.host_rate = from.host_rate;
+        pool.block_ports = from.block_ports;
+        pool.host_blocks = from.host_blocks;
         pool.timeouts = from.timeouts;
         pool.inbound_refresh = from.inbound_refresh;
         pools.push_back(std::move(pool));
@@ -178,8 +187,10 @@ std::vector<DscpMap> make_dscp_maps(const Config& config) {
     return maps;
 }
 
-std::uint16_t pool_of(const Config& config, Zone zone) noexcept {
-    const auto it = std::ranges::find(config.pools, zone, &PoolConfig::zone);
+std::uint16_t pool_of(const Config& config, Zone zone, Link link) noexcept {
+    const auto it = std::ranges::find_if(config.pools, [&](const PoolConfig& pool) {
+        return pool.zone == zone && (pool.link == Link::none || pool.link == link);
+    });
     return it == config.pools.end() ? kNone : static_cast<std::uint16_t>(it - config.pools.begin());
 }
 

@@ -225,11 +225,12 @@ void write_tunnel(Text& text, const Config& config, const TunnelConfig& tunnel) 
     write_out(text, tunnel.name, 4, config.bgp->asn, tunnel.bgp->prepend, false);
 }
 
-Announced pool_of(const Config& config, Zone zone) {
+// The other link's pool would bring replies over a link that their sessions do not know.
+Announced pool_of(const Config& config, const LegConfig& leg) {
     Announced out;
     for (const PoolConfig& pool : config.pools) {
         for (const Ipv4Range& range : pool.ranges) {
-            if (pool.zone == zone) {
+            if (pool.zone == leg.zone && (pool.link == Link::none || pool.link == leg.link)) {
                 std::ranges::copy(prefixes_of(range), std::back_inserter(out.v4));
             }
         }
@@ -245,7 +246,7 @@ std::string map_name(const std::string& interface, const char* direction, unsign
 
 Announced announced_on(const Config& config, const LegConfig& leg) {
     if (leg.zone != Zone::private_peering) {
-        return pool_of(config, leg.zone);
+        return pool_of(config, leg);
     }
     const auto peering = std::ranges::find(config.peering_bgp, leg.zone, &PeeringBgp::zone);
     if (peering != config.peering_bgp.end() && peering->announce_given) {

@@ -129,6 +129,20 @@ TEST(LoadConfig, ReadsPoolsTunnelsAndPrefixesOfTheLab) {
     EXPECT_EQ(to_string(config.encrypt6.at(0)), "fd10:20::/64");
 }
 
+TEST(LoadConfig, ReadsAPoolForEachLink) {
+    std::string text = vector_text("nva.yaml");
+    text.replace(text.find("pool: [198.51.100.0/28]"), 23,
+                 "sessions: 2000, pool: { primary: [198.51.100.0/29], secondary: [198.51.100.8/29] }");
+    const auto config = parse_config(text, "nva.yaml");
+    ASSERT_TRUE(config);
+    ASSERT_EQ(config->pools.size(), 3u);
+    EXPECT_EQ(config->pools[0].link, Link::none);
+    EXPECT_EQ(config->pools[1].link, Link::primary);
+    EXPECT_EQ(config->pools[2].link, Link::secondary);
+    EXPECT_EQ(to_string(config->pools[2].ranges.at(0).first), "198.51.100.8");
+    EXPECT_EQ(config->nat_sessions(), 65536u + 2 * 2000);
+}
+
 TEST(LoadConfig, ReadsTheAzureEndOfTheLab) {
     const Config config = good("azgw.yaml");
     EXPECT_EQ(config.role, Role::azure);
@@ -174,6 +188,16 @@ TEST(LoadConfig, ReadsEveryKey) {
     EXPECT_EQ(to_string(pool.ranges[2].last), "198.51.100.15");
     EXPECT_EQ(pool.first_port, 2048);
     EXPECT_EQ(pool.last_port, 60000);
+    ASSERT_EQ(pool.reserved.size(), 3u);
+    EXPECT_EQ(pool.reserved[0].first, 2048) << "cut to the pool's ports";
+    EXPECT_EQ(pool.reserved[1].first, 5060);
+    EXPECT_EQ(pool.reserved[1].last, 5062) << "merged";
+    EXPECT_EQ(pool.reserved[2].last, 60000);
+    EXPECT_EQ(pool.mapping, NatMapping::endpoint_independent);
+    EXPECT_EQ(pool.host_sessions, 4000u);
+    EXPECT_EQ(pool.host_rate, 500u);
+    EXPECT_EQ(pool.block_ports, 512);
+    EXPECT_EQ(pool.host_blocks, 4);
     EXPECT_EQ(pool.timeouts.udp, 120u);
     EXPECT_EQ(pool.timeouts.tcp_established, 10800u);
     EXPECT_EQ(pool.timeouts.tcp_transitory, 300u);

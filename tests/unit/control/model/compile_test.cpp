@@ -387,6 +387,33 @@ TEST_F(Failover, a_cut_link_gives_up_its_buckets_only_and_takes_them_back) {
     EXPECT_EQ(planned->fib, fib) << "a repair touches no route";
 }
 
+TEST_F(Failover, a_pool_of_one_link_goes_down_with_it_and_serves_its_legs_alone) {
+    PoolConfig other = world.config.pools[0];
+    world.config.pools[0].link = Link::secondary;
+    other.link = Link::primary;
+    other.ranges = {{ip("198.51.100.32").v4(), ip("198.51.100.33").v4()}};
+    world.config.pools.push_back(other);
+    compile();
+    for (const Egress& e : snapshot->egresses) {
+        EXPECT_TRUE(e.kind != EgressKind::nat || e.pool == (e.leg == msft_sec ? 0 : 1)) << e.leg;
+    }
+    EXPECT_FALSE(snapshot->pools[0].down || snapshot->pools[1].down);
+    world.drained[link_index(Link::primary)] = true;
+    repair();
+    EXPECT_FALSE(snapshot->pools[1].down) << "a drain moves flows, and lets what is on its way come home";
+    world.ports[1].up = false;
+    repair();
+    EXPECT_FALSE(snapshot->pools[0].down);
+    EXPECT_TRUE(snapshot->pools[1].down);
+    world.ports[1].up = true;
+    repair();
+    EXPECT_FALSE(snapshot->pools[1].down);
+    world.config.pools[0].link = world.config.pools[1].link = Link::none;
+    world.ports[1].up = world.ports[2].up = false;
+    compile();
+    EXPECT_FALSE(snapshot->pools[0].down) << "one in front of both links waits for their return";
+}
+
 TEST_F(Failover, a_link_that_returns_waits_for_its_neighbour) {
     world.ports[1].up = false;
     repair();
