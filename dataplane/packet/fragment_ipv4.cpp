@@ -111,7 +111,6 @@ Verdict fragment_ipv4(rte_mbuf& m, std::uint16_t mtu, const BufferSource& buffer
         const unsigned bytes = plan.piece(at);
         meta(piece) = meta(m);
         meta(piece).l2_length = 0;
-        piece.port = m.port;
         auto* to = rte_pktmbuf_mtod(&piece, std::uint8_t*);
         std::memcpy(to, later.bytes.data(), later.length);
         std::memcpy(to + later.length, payload + at, bytes);

@@ -119,6 +119,7 @@ TEST_F(FragmentIpv4, RefusesWhatCannotBeCut) {
     const Bytes original = test::ip_packet({}, 17, test::filler(1800));
     TestPacket& p = ready(original);
     EXPECT_EQ(cut(p, 27).reason(), Drop::too_big);
+    EXPECT_EQ(cut(p, 19).reason(), Drop::too_big) << "not even its header";
     EXPECT_EQ(cut(p, 28 + 16).reason(), Drop::too_big) << "75 pieces";
     EXPECT_TRUE(made.empty());
     buffers_left = 1;

@@ -170,6 +170,35 @@ TEST_F(ReassembleTest, AtomicFragmentsMeetNoOthers) {
     EXPECT_EQ(only_packet(), esp6(1480));
 }
 
+// What tells packets apart comes from their headers.
+TEST_F(ReassembleTest, FragmentsOfOtherPacketsDoNotMeet) {
+    Reassembly wide{{.datagrams = 32, .timeout_tsc = 1000}};
+    ctx.reassembly = &wide;
+    const auto packet4 = [](std::uint16_t id, const std::string& src, const std::string& dst, std::uint8_t protocol) {
+        return test::fragments4(test::ip_packet({.src = src, .dst = dst, .id = id}, protocol, test::filler(1480)),
+                                1400);
+    };
+    const auto packet6 = [](std::uint32_t id, const std::string& src, const std::string& dst) {
+        return test::fragments6(test::ip_packet({.src = src, .dst = dst}, 50, test::filler(1480)), 1400, id);
+    };
+    const std::vector<std::vector<Bytes>> packets[] = {
+        {packet4(7, "20.51.0.4", "203.0.113.1", 50), packet4(8, "20.51.0.4", "203.0.113.1", 50),
+         packet4(7, "20.51.0.5", "203.0.113.1", 50), packet4(7, "20.51.0.4", "203.0.113.5", 50),
+         packet4(7, "20.51.0.4", "203.0.113.1", 17)},
+        {packet6(7, "2001:db8::4", "2001:db8::1"), packet6(8, "2001:db8::4", "2001:db8::1"),
+         packet6(7, "2001:db8::5", "2001:db8::1"), packet6(7, "2001:db8::4", "2001:db8::2")}};
+    for (const auto& alike : packets) {
+        run(stage, {&fragment(alike[0][0])});
+        for (std::size_t other = 1; other < alike.size(); ++other) {
+            run(stage, {&fragment(alike[other][1])});
+            EXPECT_TRUE(batch.empty()) << other;
+        }
+        run(stage, {&fragment(alike[0][1])});
+        EXPECT_EQ(batch.size(), 1);
+    }
+    EXPECT_EQ(all_drops(), 0u);
+}
+
 TEST_F(ReassembleTest, AFragmentInAFragmentEnds) {
     const Bytes whole = esp6(3000);
     for (const Bytes& inner : test::fragments6(whole, 1600, 1)) {

@@ -112,7 +112,10 @@ TEST_F(ReassemblyTest, AnEndThatMovesIsAContradiction) {
     EXPECT_EQ(add(40, 56, 56, key(2)).state, Gathered::dropped) << "another end";
     EXPECT_EQ(add(64, 80, 200, key(3)).state, Gathered::held);
     EXPECT_EQ(add(8, 16, 16, key(3)).state, Gathered::dropped) << "an end before what is there";
-    EXPECT_EQ(drops(Drop::fragment_overlap), 6u);
+    EXPECT_EQ(add(16, 24, 24, key(4)).state, Gathered::held);
+    EXPECT_EQ(add(8, 16, 24, key(4)).state, Gathered::held);
+    EXPECT_EQ(add(8, 16, 16, key(4)).state, Gathered::dropped) << "what is there, now said to be the last";
+    EXPECT_EQ(drops(Drop::fragment_overlap), 9u);
     expect_books(0, 0);
 }
 
