@@ -128,15 +128,16 @@ def test_nfdump_reads_the_log(site, collector):
         site.quiet()
         for transport in TRANSPORTS.values():
             send(site, SERVER, transport)
-        send(site, "52.239.1.10", UDP(sport=34000, dport=53))
+        send(site, "52.239.1.10", *(UDP(sport=34000 + n, dport=53) for n in range(10)))
         frames = [site.primary.expect(kind(IP, dst=SERVER)) for _ in range(3)]
         time.sleep(5)
     finally:
         rows = nfcapd.end()
     by_event = {event: [row for row in rows if row.get("nat_event_id") == str(event)] for event in (CREATE, DELETE, PORTS_EXHAUSTED)}
     for event in (CREATE, DELETE):
-        assert sorted(row["proto"] for row in by_event[event]) == sorted(TRANSPORTS)
-        for row in by_event[event]:
+        ours = [row for row in by_event[event] if row["dst4_addr"] == SERVER]  # on public peering, new ones end old ones
+        assert sorted(row["proto"] for row in ours) == sorted(TRANSPORTS)
+        for row in ours:
             frame = next(f for f in frames if f[IP].proto == row["proto"])
             assert (row["src4_addr"], row["dst4_addr"], row["src4_xlt_ip"], row["dst4_xlt_ip"]) == (LAN_HOST, SERVER, frame[IP].src, SERVER)
             if row["proto"] != 1:
