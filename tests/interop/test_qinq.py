@@ -62,15 +62,19 @@ def test_other_stacks_are_dropped(site):
         site.primary.send(*(Ether(src=MSEE_MAC["primary"], dst=site.mac["primary"]) / tags / packet for tags in stacks))
 
 
-def test_fragments_that_need_ports_are_dropped_by_name(site):
-    whole = IP(src=LAN_HOST, dst="13.107.6.130", id=9) / UDP(sport=1, dport=2) / payload(1400)
+def test_fragments_become_whole_where_nat_needs_ports(site):
     from scapy.layers.inet import fragment
-    parts = fragment(whole, 600)
-    with site.dropped(fragment_unsupported=len(parts)):
-        for part in parts:
-            arriving(site, "lan", part)
-    with site.dropped(fragment_unsupported=1):
-        arriving(site, "microsoft", IP(src="13.107.6.130", dst="198.51.100.1", frag=20, proto=17) / payload())
+    out = IP(src=LAN_HOST, dst="13.107.6.130", id=9) / UDP(sport=5001, dport=443) / payload(1400)
+    for part in fragment(out, 600):
+        arriving(site, "lan", part)
+    outside = site.primary.expect(kind(IP, dst="13.107.6.130"))
+    assert (outside[Dot1AD].vlan, outside[Dot1Q].vlan, bytes(outside[Raw])) == (100, 1300, bytes(out[Raw]))
+    assert_well_formed(outside)
+    back = IP(src="13.107.6.130", dst=outside[IP].src, id=10) / UDP(sport=443, dport=outside[UDP].sport) / payload(1400)
+    for part in fragment(back, 600):
+        arriving(site, "microsoft", part)
+    inside = site.lan.expect(kind(IP, src="13.107.6.130"))
+    assert (inside[IP].dst, inside[UDP].dport, bytes(inside[Raw])) == (LAN_HOST, 5001, bytes(back[Raw]))
 
 
 def test_fragments_are_forwarded_and_sealed(site):
