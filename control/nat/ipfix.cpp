@@ -12,71 +12,70 @@ constexpr std::uint16_t kTemplateSet = 2;
 constexpr std::size_t kSetHeaderBytes = 4;
 
 namespace element {  // IANA IPFIX registry
-constexpr Field protocol{4, 1};
-constexpr Field source_port{7, 2};
-constexpr Field source_address{8, 4};
-constexpr Field destination_port{11, 2};
-constexpr Field destination_address{12, 4};
-constexpr Field post_nat_source_address{225, 4};
-constexpr Field post_nat_destination_address{226, 4};
-constexpr Field post_napt_source_port{227, 2};
-constexpr Field post_napt_destination_port{228, 2};
-constexpr Field nat_event{230, 1};
-constexpr Field nat_pool_id{283, 4};
-constexpr Field time_ms{323, 8};
-constexpr Field port_range_start{361, 2};
-constexpr Field port_range_end{362, 2};
-constexpr Field port_range_step{363, 2};
-constexpr Field port_range_ports{364, 2};
-constexpr Field quota_exceeded_event{466, 4};
-constexpr Field threshold_event{467, 4};
-constexpr Field max_session_entries{471, 4};
-constexpr Field max_entries_per_user{473, 4};
-constexpr Field pool_high_threshold{476, 4};
-constexpr Field pool_low_threshold{477, 4};
+constexpr Field kProtocol{4, 1};
+constexpr Field kSourcePort{7, 2};
+constexpr Field kSourceAddress{8, 4};
+constexpr Field kDestinationPort{11, 2};
+constexpr Field kDestinationAddress{12, 4};
+constexpr Field kPostNatSourceAddress{225, 4};
+constexpr Field kPostNatDestinationAddress{226, 4};
+constexpr Field kPostNaptSourcePort{227, 2};
+constexpr Field kPostNaptDestinationPort{228, 2};
+constexpr Field kNatEvent{230, 1};
+constexpr Field kNatPoolId{283, 4};
+constexpr Field kTimeMs{323, 8};
+constexpr Field kPortRangeStart{361, 2};
+constexpr Field kPortRangeEnd{362, 2};
+constexpr Field kPortRangeStep{363, 2};
+constexpr Field kPortRangePorts{364, 2};
+constexpr Field kQuotaExceededEvent{466, 4};
+constexpr Field kThresholdEvent{467, 4};
+constexpr Field kMaxSessionEntries{471, 4};
+constexpr Field kMaxEntriesPerUser{473, 4};
+constexpr Field kPoolHighThreshold{476, 4};
+constexpr Field kPoolLowThreshold{477, 4};
 }  // namespace element
 
 // RFC 8158 section 5.6. What concerns one pool says which.
-constexpr Field kSession[] = {element::time_ms,
-                              element::nat_event,
-                              element::nat_pool_id,
-                              element::protocol,
-                              element::source_address,
-                              element::post_nat_source_address,
-                              element::source_port,
-                              element::post_napt_source_port,
-                              element::destination_address,
-                              element::post_nat_destination_address,
-                              element::destination_port,
-                              element::post_napt_destination_port};
-constexpr Field kMapping[] = {element::time_ms,        element::nat_event,
-                              element::nat_pool_id,    element::protocol,
-                              element::source_address, element::post_nat_source_address,
-                              element::source_port,    element::post_napt_source_port};
-constexpr Field kAddressesExhausted[] = {element::time_ms, element::nat_event, element::nat_pool_id};
-constexpr Field kPortsExhausted[] = {element::time_ms, element::nat_event, element::nat_pool_id,
-                                     element::post_nat_source_address, element::protocol};
-constexpr Field kSessionsExhausted[] = {element::time_ms, element::nat_event, element::quota_exceeded_event,
-                                        element::max_session_entries};
-constexpr Field kHostQuota[] = {element::time_ms,
-                                element::nat_event,
-                                element::nat_pool_id,
-                                element::quota_exceeded_event,
-                                element::max_entries_per_user,
-                                element::source_address};
-constexpr Field kHighWater[] = {element::time_ms, element::nat_event, element::threshold_event, element::nat_pool_id,
-                                element::pool_high_threshold};
-constexpr Field kLowWater[] = {element::time_ms, element::nat_event, element::threshold_event, element::nat_pool_id,
-                               element::pool_low_threshold};
-constexpr Field kBlock[] = {element::time_ms,
-                            element::nat_event,
-                            element::nat_pool_id,
-                            element::source_address,
-                            element::post_nat_source_address,
-                            element::port_range_start,
-                            element::port_range_end,
-                            element::port_range_step,
-                            element::port_range_ports};
+constexpr Field kSession[] = {element::kTimeMs,
+                              element::kNatEvent,
+                              element::kNatPoolId,
+                              element::kProtocol,
+                              element::kSourceAddress,
+                              element::kPostNatSourceAddress,
+                              element::kSourcePort,
+                              element::kPostNaptSourcePort,
+                              element::kDestinationAddress,
+                              element::kPostNatDestinationAddress,
+                              element::kDestinationPort,
+                              element::kPostNaptDestinationPort};
+constexpr Field kMapping[] = {element::kTimeMs,     element::kNatEvent,          element::kNatPoolId,
+                              element::kProtocol,   element::kSourceAddress,     element::kPostNatSourceAddress,
+                              element::kSourcePort, element::kPostNaptSourcePort};
+constexpr Field kAddressesExhausted[] = {element::kTimeMs, element::kNatEvent, element::kNatPoolId};
+constexpr Field kPortsExhausted[] = {element::kTimeMs, element::kNatEvent, element::kNatPoolId,
+                                     element::kPostNatSourceAddress, element::kProtocol};
+constexpr Field kSessionsExhausted[] = {element::kTimeMs, element::kNatEvent, element::kQuotaExceededEvent,
+                                        element::kMaxSessionEntries};
+constexpr Field kHostQuota[] = {element::kTimeMs,
+                                element::kNatEvent,
+                                element::kNatPoolId,
+                                element::kQuotaExceededEvent,
+                                element::kMaxEntriesPerUser,
+                                element::kSourceAddress};
+constexpr Field kHighWater[] = {element::kTimeMs, element::kNatEvent, element::kThresholdEvent, element::kNatPoolId,
+                                element::kPoolHighThreshold};
+constexpr Field kLowWater[] = {element::kTimeMs, element::kNatEvent, element::kThresholdEvent, element::kNatPoolId,
+                               element::kPoolLowThreshold};
+constexpr Field kBlock[] = {element::kTimeMs,
+                            element::kNatEvent,
+                            element::kNatPoolId,
+                            element::kSourceAddress,
+                            element::kPostNatSourceAddress,
+                            element::kPortRangeStart,
+                            element::kPortRangeEnd,
+                            element::kPortRangeStep,
+                            element::kPortRangePorts};
 
 enum Kind : std::uint8_t { session, mapping, addresses, ports, sessions, host, high, low, block };
 constexpr auto kTemplates = std::to_array<Template>({
@@ -122,37 +121,37 @@ std::uint64_t value_of(const NatEvent& event, std::uint16_t element) noexcept {
     const KindInfo& kind = info(event.kind);
     const std::uint16_t first = event.outside.port().host();
     switch (element) {
-        case element::time_ms.element:
+        case element::kTimeMs.element:
             return event.time;
-        case element::nat_event.element:
+        case element::kNatEvent.element:
             return static_cast<std::uint64_t>(kind.code);
-        case element::nat_pool_id.element:
+        case element::kNatPoolId.element:
             return event.inside.pool() + 1u;  // 0 would be none
-        case element::protocol.element:
+        case element::kProtocol.element:
             return event.inside.protocol() != 0 ? event.inside.protocol() : event.outside.protocol();
-        case element::source_address.element:
+        case element::kSourceAddress.element:
             return event.inside.address().host();
-        case element::source_port.element:
+        case element::kSourcePort.element:
             return event.inside.port().host();
-        case element::destination_address.element:
+        case element::kDestinationAddress.element:
             return event.inside.remote().host();
-        case element::destination_port.element:
+        case element::kDestinationPort.element:
             return event.inside.remote_port().host();
-        case element::post_nat_source_address.element:
+        case element::kPostNatSourceAddress.element:
             return event.outside.address().host();
-        case element::post_napt_source_port.element:
-        case element::port_range_start.element:
+        case element::kPostNaptSourcePort.element:
+        case element::kPortRangeStart.element:
             return first;
-        case element::post_nat_destination_address.element:
+        case element::kPostNatDestinationAddress.element:
             return event.outside.remote().host();
-        case element::post_napt_destination_port.element:
+        case element::kPostNaptDestinationPort.element:
             return event.outside.remote_port().host();
-        case element::port_range_end.element:
+        case element::kPortRangeEnd.element:
             return first + event.value - 1u;
-        case element::port_range_step.element:
+        case element::kPortRangeStep.element:
             return 1;
-        case element::quota_exceeded_event.element:
-        case element::threshold_event.element:
+        case element::kQuotaExceededEvent.element:
+        case element::kThresholdEvent.element:
             return kind.detail;
         default:  // the ports of a block, and what a limit or a mark is
             return event.value;
