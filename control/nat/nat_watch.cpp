@@ -33,11 +33,9 @@ NatForecast NatWatch::forecast() const {
     }
     const auto count = static_cast<double>(n);
     const double middle = (count - 1) / 2;
-    double sum = 0;
     double products = 0;
     for (std::uint64_t i = 0; i < n; ++i) {
         const auto sessions = static_cast<double>(samples_[(taken_ - n + i) % kSamples]);
-        sum += sessions;
         products += (static_cast<double>(i) - middle) * sessions;
     }
     const double squares = count * (count * count - 1) / 12;
