@@ -168,6 +168,9 @@ TEST_F(OuterHeaderTest, FlowLabels) {
     tunnel().flow_label = FlowLabelRule::copy;
     wanted.flow_label = 0xabcde;
     expect(inner, wanted);
+    tunnel().ecn = EcnRule::compatibility;
+    inner.tos = 3;
+    expect(inner, wanted);  // the label alone: the class beside it is another one outside
     wanted.flow_label = 0;
     expect(inner4(), wanted);
 }
@@ -227,6 +230,7 @@ TEST_F(OuterHeaderTest, MixedTunnelsOnlyTheOneOverIpv6HasAChecksum) {
     for (TestPacket* p : {&a, &c}) {
         EXPECT_EQ(p->bytes()[26] | p->bytes()[27], 0);
         EXPECT_TRUE(test::checksums_right(p->bytes()));
+        EXPECT_EQ(opened(p->bytes()), test::udp_packet(inner4()));
     }
 }
 

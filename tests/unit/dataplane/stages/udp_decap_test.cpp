@@ -99,6 +99,13 @@ TEST_F(UdpDecapTest, EveryLengthBelowAnEspHeader) {
     run(stage, {&arrival(spec(esp(sizeof(EspHeader))))});
     EXPECT_EQ(batch.size(), 1);
 }
+// What fills a short frame up is zero, too.
+TEST_F(UdpDecapTest, ThreeZerosAreNoMarker) {
+    test::PacketSpec three = spec({0, 0, 0, 0});
+    Bytes packet = test::udp_packet(three);
+    packet[25] = sizeof(UdpHeader) + 3;
+    expect_drop(parsed(packet), Drop::esp_bad_length);
+}
 TEST_F(UdpDecapTest, FourZerosAreIke) {
     for (const std::size_t bytes : {4u, 5u, 32u, 1200u}) {
         clear_lists();
