@@ -11,6 +11,7 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
 from urllib.parse import parse_qs, urlsplit
 
 CHUNK = bytes(range(256)) * 256
@@ -72,6 +73,11 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 1024
     daemon_threads = True
     address_family = socket.AF_INET
+
+    def server_bind(self):
+        """As HTTPServer, but for the look-up of its own name: it would wait for name servers that no namespace has a way to."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address
 
 
 def main():
