@@ -52,6 +52,8 @@ def restart(directory: Path, host: str) -> None:
 
 
 def _run(directory: Path, hosts: tuple[str, ...]) -> None:
+    RUN_DIR.mkdir(mode=0o755, exist_ok=True)  # FRR's own service makes it, where there is one
+    shutil.chown(RUN_DIR, "frr", "frr")
     for wave in WAVES:
         for host in hosts:
             for daemon in _present(wave):
