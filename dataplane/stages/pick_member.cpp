@@ -7,29 +7,24 @@
 namespace twinspan {
 namespace {
 
-constexpr std::uint32_t kNoBucket = 0xffff'ffff;
-
-std::uint32_t bucket_of(const Snapshot& config, rte_mbuf& m) noexcept {
+Verdict pick(const Snapshot& config, rte_mbuf& m) noexcept {
     PacketMeta& pm = meta(m);
-    const std::uint32_t index = RouteResult::from_raw(pm.route).index();
-    if (index >= config.groups.size()) [[unlikely]] {
-        return kNoBucket;  // a route younger than this loop's snapshot
+    const RouteResult route = RouteResult::from_raw(pm.route);
+    if (route.index() >= config.groups.size()) [[unlikely]] {
+        return Drop::no_route;  // a route younger than this loop's snapshot
     }
-    const Group group = config.groups[index];
-    if (group.bucket_mask == 0) {
-        return group.first_bucket;
+    const Group group = config.groups[route.index()];
+    std::uint32_t bucket = group.first_bucket;
+    if (group.bucket_mask != 0) {
+        pm.flow_hash = flow_hash(m, pm);
+        bucket += pm.flow_hash & group.bucket_mask;
     }
-    pm.flow_hash = flow_hash(m, pm);
-    return group.first_bucket + (pm.flow_hash & group.bucket_mask);
-}
-
-Verdict check(const Snapshot& config, rte_mbuf& m) noexcept {
-    PacketMeta& pm = meta(m);
+    pm.egress = config.buckets[bucket];
     const Egress& egress = config.egresses[pm.egress];
     if (egress.kind == EgressKind::drop) [[unlikely]] {
         return egress.reason;
     }
-    if (RouteResult::from_raw(pm.route).must_encrypt() && egress.kind != EgressKind::tunnel) [[unlikely]] {
+    if (route.must_encrypt() && egress.kind != EgressKind::tunnel) [[unlikely]] {
         return Drop::encrypt_required;
     }
     if (egress.kind == EgressKind::tunnel) {
@@ -42,16 +37,7 @@ Verdict check(const Snapshot& config, rte_mbuf& m) noexcept {
 
 void PickMember::process(Context& ctx, Batch& batch) noexcept {
     const Snapshot& config = *ctx.config;
-    // Buckets and egresses come from memory for many packets at once: nothing that one packet does here waits for
-    // another.
-    batch.for_each(ctx, [&config](rte_mbuf& m) noexcept {
-        const std::uint32_t bucket = bucket_of(config, m);
-        if (bucket == kNoBucket) [[unlikely]] {
-            return Verdict{Drop::no_route};
-        }
-        meta(m).egress = config.buckets[bucket];
-        return check(config, m);
-    });
+    batch.for_each(ctx, [&config](rte_mbuf& m) noexcept { return pick(config, m); });
 }
 
 }  // namespace twinspan
