@@ -33,4 +33,12 @@ inline std::uint16_t transport_checksum(std::span<const std::uint8_t> addresses,
     return folded_complement(ones_sum(addresses) + protocol + segment.size() + ones_sum(segment));
 }
 
+// Puts that of an IPv4 packet without options right.
+inline void set_ipv4_checksum(std::span<std::uint8_t> packet) {
+    packet[10] = packet[11] = 0;
+    const std::uint16_t checksum = internet_checksum(packet.first(20));
+    packet[10] = static_cast<std::uint8_t>(checksum >> 8);
+    packet[11] = static_cast<std::uint8_t>(checksum);
+}
+
 }  // namespace twinspan::test

@@ -2,6 +2,7 @@
 #include "dataplane/packet/plain_ipv4.hpp"
 
 #include "dataplane/packet/parse_ip.hpp"
+#include "tests/support/checksum.hpp"
 #include "tests/support/exact_packet.hpp"
 #include "tests/support/packet_builder.hpp"
 
@@ -34,18 +35,6 @@ bool takes(const Bytes& packet) {
         EXPECT_EQ(plain.ports >> 16, pm.dst_port.raw);
     }
     return taken;
-}
-
-void set_checksum(Bytes& packet) {
-    packet[10] = packet[11] = 0;
-    std::uint32_t sum = 0;
-    for (unsigned i = 0; i < 20; i += 2) {
-        sum += static_cast<std::uint32_t>(packet[i] << 8 | packet[i + 1]);
-    }
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = ~((sum & 0xffff) + (sum >> 16));
-    packet[10] = static_cast<std::uint8_t>(sum >> 8);
-    packet[11] = static_cast<std::uint8_t>(sum);
 }
 
 Bytes packet_of(std::uint8_t protocol, std::size_t payload = 40) {
@@ -82,7 +71,7 @@ TEST(PlainIpv4Test, EveryFragmentField) {
     for (unsigned field = 0; field < 0x10000; ++field) {
         packet[6] = static_cast<std::uint8_t>(field >> 8);
         packet[7] = static_cast<std::uint8_t>(field);
-        set_checksum(packet);
+        test::set_ipv4_checksum(packet);
         takes(packet);
     }
 }
@@ -96,7 +85,7 @@ TEST(PlainIpv4Test, RandomHeaders) {
             packet[random() % 20] = static_cast<std::uint8_t>(random() % 3 == 0 ? random() : random() % 70);
         }
         if (random() % 8 != 0) {
-            set_checksum(packet);
+            test::set_ipv4_checksum(packet);
         }
         taken += takes(packet) ? 1 : 0;
     }

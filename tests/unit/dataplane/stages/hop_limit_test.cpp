@@ -1,6 +1,7 @@
 #include "dataplane/stages/hop_limit.hpp"
 
 #include "dataplane/packet/pipeline.hpp"
+#include "tests/support/checksum.hpp"
 #include "tests/support/stage_test.hpp"
 
 namespace twinspan {
@@ -38,15 +39,7 @@ TEST_F(HopLimitTest, KeepsTheChecksumRightForEveryId) {
     auto with_id = [](Bytes& packet, unsigned id) {
         packet[4] = static_cast<std::uint8_t>(id >> 8);
         packet[5] = static_cast<std::uint8_t>(id);
-        packet[10] = packet[11] = 0;
-        std::uint32_t sum = 0;
-        for (unsigned i = 0; i < 20; i += 2) {
-            sum += static_cast<std::uint32_t>(packet[i] << 8 | packet[i + 1]);
-        }
-        sum = (sum & 0xffff) + (sum >> 16);
-        sum = ~((sum & 0xffff) + (sum >> 16));
-        packet[10] = static_cast<std::uint8_t>(sum >> 8);
-        packet[11] = static_cast<std::uint8_t>(sum);
+        test::set_ipv4_checksum(packet);
     };
     auto* bytes = rte_pktmbuf_mtod(&p.mbuf, std::uint8_t*);
     for (const unsigned ttl : {2u, 3u, 64u, 128u, 255u}) {
