@@ -62,9 +62,10 @@ struct Part {
     Result<nlohmann::json> (Bench::*measure)();
 };
 constexpr std::array kParts{
-    Part{"results", &Bench::paths},   Part{"stages", &Bench::stages}, Part{"suites", &Bench::suites},
-    Part{"outers", &Bench::outers},   Part{"scale", &Bench::scale},   Part{"memory", &Bench::memory},
-    Part{"workers", &Bench::workers}, Part{"churn", &Bench::churn},
+    Part{"results", &Bench::paths},         Part{"stages", &Bench::stages}, Part{"suites", &Bench::suites},
+    Part{"outers", &Bench::outers},         Part{"scale", &Bench::scale},   Part{"memory", &Bench::memory},
+    Part{"workers", &Bench::workers},       Part{"churn", &Bench::churn},   Part{"nat", &Bench::nat},
+    Part{"nat_memory", &Bench::nat_memory},
 };
 
 std::vector<std::string> part_names() {

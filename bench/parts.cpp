@@ -30,7 +30,7 @@ json to_json(const Row& row) {
 void print(const json& row, const Row& r) {
     std::string what = row["name"];
     for (const auto& [key, value] : row.items()) {
-        if (key == "setting" || key == "suite" || key == "outer" || key == "tunnels") {
+        if (key == "setting" || key == "suite" || key == "outer" || key == "tunnels" || key == "sessions") {
             what += " " + (value.is_string() ? value.get<std::string>() : value.dump());
         }
     }
@@ -43,17 +43,17 @@ void print(const json& row, const Row& r) {
     std::fflush(stdout);
 }
 
+using Sizes = std::vector<SizePattern>;
+Sizes fixed_sizes() { return {fixed_size(64), fixed_size(512), fixed_size(1420)}; }
+
+}  // namespace
+
 void append(json& list, const json& label, const Row& row) {
     json j = to_json(row);
     j.update(label);
     print(j, row);
     list.push_back(std::move(j));
 }
-
-using Sizes = std::vector<SizePattern>;
-Sizes fixed_sizes() { return {fixed_size(64), fixed_size(512), fixed_size(1420)}; }
-
-}  // namespace
 
 Bench::Bench(rte_mempool* pool, Engine& engine, bool quick)
     : pool_(pool), engine_(engine), quick_(quick), effort_{.samples = quick ? 401u : 2001u, .loops_per_sample = 8} {}

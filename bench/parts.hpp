@@ -12,6 +12,9 @@
 
 namespace twinspan::bench {
 
+// Prints the row, and adds it to the list with these fields besides its own.
+void append(nlohmann::json& list, const nlohmann::json& label, const Row& row);
+
 class Bench {
 public:
     Bench(rte_mempool* pool, Engine& engine, bool quick);
@@ -24,6 +27,8 @@ public:
     Result<nlohmann::json> memory();  // of SAs
     Result<nlohmann::json> workers(); // one tunnel on one worker and on two
     Result<nlohmann::json> churn();   // SAs that come and go beside traffic
+    Result<nlohmann::json> nat();     // both ways through 1,000 to 10,000,000 sessions
+    Result<nlohmann::json> nat_memory(); // of NAT sessions
 
 private:
     Result<std::vector<Row>> rows(Path path, const Setting& setting, const std::vector<SizePattern>& sizes);

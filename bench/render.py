@@ -94,6 +94,7 @@ WORKERS = {
     "Mpps together": "mpps",
     "came behind the window": "behind_the_window",
 }
+NAT_MEMORY = {"mapping": "mapping", "sessions of a port": "sessions_of_a_port", "bytes": "bytes", "sessions in all": "sessions"}
 CHURN = {
     "path": "name",
     "changes a second": "changes_per_second",
@@ -116,6 +117,10 @@ def sections(report, peers):
         yield f"{setting}: {what}", rows_table([r for r in part("results") if r["setting"] == setting], "name")
     if peers:
         yield "Peers, measured in the same run (bench/peers/README.md)", peers_table(report, peers)
+    nat = [r for r in part("nat") if "skipped" not in r]
+    skipped = [f"\n\n{r['sessions']:,} sessions were not measured: {r['skipped']}." for r in part("nat") if "skipped" in r]
+    yield "NAT sessions, in random order", rows_table(nat, "name", "sessions") + "".join(skipped)
+    yield "Memory of a NAT session, all that it takes", plain_table(part("nat_memory"), NAT_MEMORY)
     yield "Stages, setting `one`", stages_table(part("stages"))
     yield "Other suites, setting `one`", rows_table(part("suites"), "name", "suite")
     yield "Other outer headers, setting `one`", rows_table(part("outers"), "name", "outer")

@@ -1,5 +1,8 @@
 #include "bench/site.hpp"
 
+#include "dataplane/io/eal_memory.hpp"
+#include "dataplane/packet/batch.hpp"
+
 #include <algorithm>
 #include <cstring>
 #include <random>
@@ -16,6 +19,8 @@ constexpr std::uint32_t kInsideNet = 0x0a0a0000;   // 10.10.0.0/16
 constexpr std::uint32_t kPoolFirst = 0xc6336400;   // 198.51.100.0/28
 constexpr std::uint32_t kTunnelLocal = 0xcb007101; // 203.0.113.1
 constexpr std::uint32_t kTunnelRemote = 0x14330000;// 20.51.0.0, one address a tunnel
+
+constexpr std::uint32_t kEphemeral = 32'768, kEphemerals = 28'232;  // ports that Linux gives its clients
 
 constexpr be32 route_prefix(unsigned i) { return to_be32(kRemoteNet + (i << 8)); }
 
@@ -52,6 +57,10 @@ SaConfig sa_config(Suite suite, std::uint32_t spi) {
     std::ranges::generate(std::span{config.keymat.data(), config.keymat.size()},
                           [&] { return static_cast<std::uint8_t>(random()); });
     return config;
+}
+
+NatKey inside_key(const Flow& flow) noexcept {
+    return nat_key(flow.src, flow.dst, flow.src_port, flow.dst_port, +IpProtocol::udp, 0);
 }
 
 void allow(Snapshot& s, Zone from, Zone to) {
@@ -98,14 +107,20 @@ Result<void> Site::build(Engine& engine, std::uint32_t now_seconds) {
     snapshot->fib6 = fib6_.lookup();
     published_ = snapshot.get();
     slot_ = std::make_unique<SnapshotSlot>(kMostWorkers, std::move(snapshot));
+    const std::uint32_t records = setting_.nat_records != 0 ? setting_.nat_records : 2 * setting_.sessions;
     nat_ = std::make_unique<NatTable>(
-        NatTableOptions{.sessions = std::max(2 * setting_.sessions, 1u << 15), .workers = kMostWorkers, .seed = 1},
+        NatTableOptions{
+            .sessions = std::max(records, 1u << 15), .workers = kMostWorkers, .seed = 1, .memory = eal_memory()},
         slot_->readers());
-    return path_ == Path::nat_out || path_ == Path::nat_in ? open_sessions(*published_, now_seconds) : Result<void>{};
+    if (!is_nat(path_) || !setting_.opened) {
+        return {};
+    }
+    Result<void> opened = open_sessions(now_seconds);
+    return opened && path_ == Path::nat_in ? turn_round() : opened;
 }
 
 void Site::make_legs(Snapshot& s) const {
-    const bool nat = path_ == Path::nat_out || path_ == Path::nat_in;
+    const bool nat = is_nat(path_);
     const Zone outside = nat || is_esp(path_) ? Zone::microsoft_peering : Zone::private_peering;
     s.legs = {Leg{.port = kInside, .zone = Zone::lan, .mac = kOurMac, .address4 = to_be32(kInsideNet + 1)},
               Leg{.port = kOutside, .zone = outside, .mac = kOurMac, .address4 = to_be32(kTunnelLocal)}};
@@ -125,7 +140,7 @@ void Site::make_legs(Snapshot& s) const {
 
 // Group 0 leads inside. Group 1 + i is route i's: two next hops outside, or a pair of tunnels.
 void Site::make_groups(Snapshot& s) const {
-    const bool nat = path_ == Path::nat_out || path_ == Path::nat_in;
+    const bool nat = is_nat(path_);
     s.egresses = {leg_egress(EgressKind::leg, Zone::lan, kInside, 1, kNone)};
     s.groups = {{0, 0}};
     s.buckets = {0};
@@ -219,7 +234,7 @@ void Site::make_flows() {
         Flow flow{
             .src = to_be32(kInsideNet + 2 + i / 16 % 0xff00),
             .dst = to_be32(kRemoteNet + (route << 8) + 1 + i / busy % 250),
-            .src_port = to_be16(static_cast<std::uint16_t>(10'000 + i % 16)),
+            .src_port = to_be16(static_cast<std::uint16_t>(kEphemeral + i * 7919u % kEphemerals)),
             .dst_port = to_be16(443),
             .tunnel = static_cast<std::uint16_t>(i % std::min(busy * setting_.tunnels_per_route, setting_.tunnels))};
         if (path_ == Path::esp_in) {
@@ -231,23 +246,37 @@ void Site::make_flows() {
     std::ranges::shuffle(flows_, std::mt19937{1});
 }
 
-Result<void> Site::open_sessions(const Snapshot& s, std::uint32_t now_seconds) {
-    for (Flow& flow : flows_) {
-        const NatKey inside = nat_key(flow.src, flow.dst, flow.src_port, flow.dst_port, +IpProtocol::udp, 0);
-        const NatTable::Opened opened = nat_->open(0, inside, s.pools[0], now_seconds);
+Result<void> Site::open_sessions(std::uint32_t now_seconds) {
+    for (const Flow& flow : flows_) {
+        const NatTable::Opened opened = nat_->open(0, inside_key(flow), published_->pools[0], now_seconds);
         if (opened.session == nullptr) {
             return std::unexpected(
                 Error{"a NAT session of the benchmark: " + std::string{twinspan::name_of(opened.reason)}});
         }
-        if (path_ == Path::nat_in) {
-            const NatKey outside = opened.session->outside();
-            flow = {.src = outside.remote(),
-                    .dst = outside.address(),
-                    .src_port = outside.remote_port(),
-                    .dst_port = outside.port(),
-                    .tunnel = 0};
+    }
+    return {};
+}
+
+Result<void> Site::turn_round() {
+    std::array<NatKey, kBurst> keys;
+    std::array<NatSession*, kBurst> sessions;
+    for (std::size_t at = 0; at < flows_.size(); at += kBurst) {
+        const std::span flows{&flows_[at], std::min<std::size_t>(kBurst, flows_.size() - at)};
+        std::ranges::transform(flows, keys.begin(), inside_key);
+        nat_->find_inside({keys.data(), flows.size()}, sessions.data());
+        for (std::size_t i = 0; i < flows.size(); ++i) {
+            if (sessions[i] == nullptr) {
+                return std::unexpected(Error{"a flow of the benchmark has no NAT session"});
+            }
+            const NatKey outside = sessions[i]->outside();
+            flows[i] = {.src = outside.remote(),
+                        .dst = outside.address(),
+                        .src_port = outside.remote_port(),
+                        .dst_port = outside.port(),
+                        .tunnel = 0};
         }
     }
+    path_ = Path::nat_in;
     return {};
 }
 

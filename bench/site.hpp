@@ -21,6 +21,7 @@ enum class Path : std::uint8_t { forward, nat_out, nat_in, esp_out, esp_in };
 inline constexpr std::array kPaths{Path::forward, Path::nat_out, Path::nat_in, Path::esp_out, Path::esp_in};
 std::string_view name_of(Path path) noexcept;
 constexpr bool is_esp(Path path) noexcept { return path == Path::esp_out || path == Path::esp_in; }
+constexpr bool is_nat(Path path) noexcept { return path == Path::nat_out || path == Path::nat_in; }
 
 // What stands before the SPI.
 enum class Outer : std::uint8_t { ipv4, ipv6, udp };
@@ -35,6 +36,8 @@ struct Setting {
     Outer outer = Outer::ipv4;
     std::uint32_t window = 1'024;  // anti-replay
     unsigned busy_routes = 0;      // only the first so many have flows; 0: all
+    std::uint32_t nat_records = 0; // that the NAT table has room for; 0: twice the sessions
+    bool opened = true;            // the flows have their sessions from the start
 };
 inline Setting one() { return {.name = "one", .routes = 1, .tunnels = 1, .sessions = 1'000}; }
 inline Setting many() { return {.name = "many", .routes = 1'000, .tunnels = 64, .sessions = 100'000}; }
@@ -46,6 +49,15 @@ inline Setting scale(unsigned tunnels) {
 inline constexpr std::uint16_t kInside = 0;   // port and leg index
 inline constexpr std::uint16_t kOutside = 1;
 inline constexpr MacAddress kOurMac{0x02, 0x00, 0x00, 0x00, 0x00, 0x01};
+
+// So many sessions in random order, in a table that they fill but for what it keeps for new ones.
+inline Setting nat_scale(unsigned sessions) {
+    return {.name = "nat",
+            .routes = sessions < 10'000 ? 1u : 1'000,
+            .tunnels = 1,
+            .sessions = sessions,
+            .nat_records = sessions + 4'096};
+}
 
 // One site for one path and setting. Every route's group has two members (one tunnel in setting `one`), so flows are
 // hashed as they are when both links are up.
@@ -65,6 +77,11 @@ public:
     NatTable& nat() noexcept { return *nat_; }
     const Snapshot& peer() const noexcept { return peer_; }
 
+    // From nat_out to nat_in: the flows become their replies. No worker has a source of this site.
+    Result<void> turn_round();
+    // Control, while no worker runs: a session for each flow, last seen then.
+    Result<void> open_sessions(std::uint32_t now_seconds);
+
     // Control, beside workers: gives these tunnels new SAs both ways, publishes that, and frees what nobody holds any
     // more.
     Result<void> rekey(const std::vector<unsigned>& tunnels, Engine& engine);
@@ -82,7 +99,6 @@ private:
     Result<void> make_tunnels(Snapshot& snapshot, Engine& engine);
     Result<void> make_routes();
     void make_flows();
-    Result<void> open_sessions(const Snapshot& snapshot, std::uint32_t now_seconds);
 
     Path path_;
     Setting setting_;

@@ -19,6 +19,10 @@ VPP = {
     "esp_out": {"64": 154, "512": 210, "1420": 330},
     "esp_in": {"64": 172, "512": 221, "1420": 336},
 }
+# TSC cycles per packet of 64 B, by sessions; bytes of a session, endpoint-dependent, everything counted.
+FORWARD_CYCLES = 45
+NAT_CYCLES = {1_000: 95, 100_000: 170, 1_000_000: 230, 10_000_000: 300}
+BYTES_PER_SESSION = 128
 ESP = ("esp_out", "esp_in")
 DIRECTION = {"esp_out": "encrypt", "esp_in": "decrypt"}
 
@@ -42,6 +46,8 @@ def rows(report: dict, part: str) -> list[dict]:
 def of_paths(report: dict, peers: dict | None) -> list[Target]:
     found = {(r["name"], r["setting"], r["size"]): r for r in rows(report, "results")}
     targets = []
+    if row := found.get(("forward", "one", "64")):
+        targets.append(Target("forward 64 B", row["cycles_per_packet"], FORWARD_CYCLES, "cycles"))
     for name in ESP:
         for size, limit in RATIOS[name].items():
             if row := found.get((name, "one", size)):
@@ -93,5 +99,19 @@ def of_the_rest(report: dict) -> list[Target]:
     return targets
 
 
+def of_nat(report: dict) -> list[Target]:
+    targets = [
+        Target(f"{r['name']} 64 B, {r['sessions']:,} sessions", r["cycles_per_packet"], NAT_CYCLES[r["sessions"]], "cycles")
+        for r in rows(report, "nat")
+        if "skipped" not in r
+    ]
+    targets += [
+        Target("memory of a NAT session", r["bytes"], BYTES_PER_SESSION, "bytes")
+        for r in rows(report, "nat_memory")
+        if r["mapping"] == "endpoint-dependent"
+    ]
+    return targets
+
+
 def of_report(report: dict, peers: dict | None = None) -> list[Target]:
-    return of_paths(report, peers) + of_scale(report) + of_the_rest(report)
+    return of_paths(report, peers) + of_scale(report) + of_the_rest(report) + of_nat(report)

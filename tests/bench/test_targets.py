@@ -22,6 +22,7 @@ def row(**fields):
 
 def paths(**changed):
     """Rows of every path; `changed` are the cycles of some, as esp_out_64=..., in setting `one`."""
+    changed = {"forward_64": 45.0} | changed
     return [
         row(name=name, setting=setting, size=size, cycles_per_packet=changed.get(f"{name}_{size}", 60.0) if setting == "one" else 66.0)
         for setting in ("one", "many")
@@ -41,8 +42,13 @@ def test_a_good_run_misses_nothing():
         "scale": [row(name="esp_in", size="64", tunnels=n) for n in (1, 10_000)],
         "memory": [{"suite": "aes-256-gcm", "window": 1024, "outbound_bytes": 2048, "inbound_bytes": 100}],
         "churn": [{"name": "esp_out", "lost": 0, "packets": 5, "changes_per_second": 9_990.0}],
+        "nat": [row(name="nat_in", size="64", sessions=n, cycles_per_packet=95.0) for n in (1_000, 10_000_000)],
+        "nat_memory": [
+            {"mapping": mapping, "sessions_of_a_port": 1, "sessions": 9, "bytes": each}
+            for mapping, each in (("endpoint-dependent", 128.0), ("endpoint-independent", 243.0))
+        ],
     }
-    assert len(targets.of_report(report)) == 6 + 6 + 6 + 2 + 1 + 1 + 2 + 2
+    assert len(targets.of_report(report)) == 1 + 6 + 6 + 6 + 2 + 1 + 1 + 2 + 2 + 2 + 1
     assert missed(report) == []
 
 
@@ -61,6 +67,9 @@ def test_a_good_run_misses_nothing():
             {"suites": [row(name="esp_in", suite="aes-256-cbc-hmac-sha256", size="1420", ratio_to_raw=1.13)]},
             "esp_in aes-256-cbc-hmac-sha256 1420 B, over the bare call",
         ),
+        ({"results": paths(forward_64=45.1)}, "forward 64 B"),
+        ({"nat": [row(name="nat_out", size="64", sessions=1_000, cycles_per_packet=95.1)]}, "nat_out 64 B, 1,000 sessions"),
+        ({"nat_memory": [{"mapping": "endpoint-dependent", "bytes": 128.1}]}, "memory of a NAT session"),
         ({"memory": [{"suite": "s", "outbound_bytes": 2049, "inbound_bytes": 1}]}, "memory of an SA, outbound, s"),
         ({"churn": [{"name": "esp_out", "lost": 1, "changes_per_second": 10_000}]}, "esp_out, packets lost while SAs change"),
         ({"churn": [{"name": "esp_out", "lost": 0, "changes_per_second": 9_000}]}, "esp_out, changes of SAs"),
@@ -80,6 +89,13 @@ def test_a_peer_is_compared_in_its_cheapest_mode():
     assert missed({"results": paths()}, peers) == ["esp_out 64 B, against ipsec-secgw in this run"]
     peers["results"][1]["cycles_per_packet"] = 61.0
     assert missed({"results": paths()}, peers) == []
+
+
+def test_what_memory_did_not_allow_is_named_and_judged_by_nothing():
+    rows = [row(name="nat_in", size="64", sessions=1_000), {"sessions": 10_000_000, "skipped": "too few hugepages"}]
+    report = {"machine": MACHINE, "burst": 64, "suite": "aes-256-gcm", "quick": True, "nat": rows}
+    assert "10,000,000 sessions were not measured: too few hugepages." in render.markdown(report, None)
+    assert [t.what for t in targets.of_report(report)] == ["nat_in 64 B, 1,000 sessions"]
 
 
 def test_the_text_names_what_was_missed():
