@@ -6,15 +6,6 @@
 #include <utility>
 
 namespace twinspan {
-namespace {
-
-// Coarse clocks of two workers may differ by a tick: a session can have been seen in the future.
-bool expired(std::uint32_t last_seen, std::uint32_t now, std::uint32_t timeout) noexcept {
-    const auto idle = static_cast<std::int32_t>(now - last_seen);
-    return idle > 0 && static_cast<std::uint32_t>(idle) > timeout;
-}
-
-}  // namespace
 
 void NatTable::unlink_inside(Worker& worker, std::uint32_t number) noexcept {
     if (const std::uint32_t bucket = inside_.erase(hash_(sessions_[number].inside()), number); bucket != 0) {
@@ -116,9 +107,9 @@ void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<c
         }
         const NatKey key = session.inside();
         const bool ends = key.pool() >= pools.size() || pools[key.pool()].down ||
-                          expired(session.last_seen.load(std::memory_order_relaxed), now_seconds,
-                                  nat_timeout(key.protocol(), session.tcp.load(std::memory_order_relaxed),
-                                              pools[key.pool()].timeouts));
+                          nat_expired(session.last_seen.load(std::memory_order_relaxed), now_seconds,
+                                      nat_timeout(key.protocol(), session.tcp.load(std::memory_order_relaxed),
+                                                  pools[key.pool()].timeouts));
         if (ends) {
             end(worker, number);
             steps -= std::min(steps, kEndingSteps - 1);
@@ -138,23 +129,10 @@ void NatTable::for_each(std::size_t limit, const std::function<void(const NatSes
 std::uint32_t NatTable::walk(std::uint32_t first, std::uint32_t records,
                              const std::function<void(const NatSessionView&)>& fn) const {
     const std::uint32_t high_water = numbers_.high_water();
-    constexpr auto kAcquire = std::memory_order_acquire;
     std::uint32_t number = first;
     for (; number <= high_water && records != 0; ++number, --records) {
-        const NatSession& session = sessions_[number];
-        const std::uint32_t generation = session.generation.load(kAcquire);
-        if (session.live.load(kAcquire) == 0) {
-            continue;
-        }
-        const NatSessionView view{
-            .inside = {session.inside_addresses.load(kAcquire), session.inside_rest.load(kAcquire)},
-            .outside = {session.outside_addresses.load(kAcquire), session.outside_rest.load(kAcquire)},
-            .created = session.created.load(kAcquire),
-            .last_seen = session.last_seen.load(kAcquire),
-            .tcp = session.tcp.load(kAcquire),
-        };
-        if (session.generation.load(std::memory_order_relaxed) == generation) {  // not reused while it was copied
-            fn(view);
+        if (const auto view = view_of(sessions_[number])) {
+            fn(*view);
         }
     }
     return number <= high_water ? number : 0;
@@ -177,12 +155,14 @@ NatUsage NatTable::usage(std::uint16_t pool) const noexcept {
     }
     for (const Worker& worker : workers_) {  // after the ends, so that none is seen without its beginning
         const NatPoolCounters& counters = worker.pools[pool % kMaxNatPools];
+        sum.restored += counters.restored.read();
         for (std::size_t p = 0; p < kNatProtocols; ++p) {
             sum.opened += counters.opened[p].read();
             sum.in_use[p] += counters.opened[p].read();
         }
     }
     sum.sessions = sum.opened - sum.expired;
+    sum.opened -= sum.restored;
     return sum;
 }
 

@@ -19,14 +19,21 @@ struct NatMemory {
 template <class T>
 class NatArray {
 public:
-    NatArray(const NatMemory& memory, std::size_t n)
-        : memory_(memory), size_(n), data_(static_cast<T*>(memory.allocate(n * sizeof(T)))) {
+    // `given`: memory of somebody else's in place of its own, for n elements, zeroed, and there for longer than this.
+    NatArray(const NatMemory& memory, std::size_t n, void* given = nullptr)
+        : release_(given == nullptr ? memory.release : nullptr),
+          size_(n),
+          data_(static_cast<T*>(given == nullptr ? memory.allocate(n * sizeof(T)) : given)) {
         static_assert(std::is_trivially_destructible_v<T>);
         if (data_ == nullptr) {
             throw std::bad_alloc();
         }
     }
-    ~NatArray() { memory_.release(data_, bytes()); }
+    ~NatArray() {
+        if (release_ != nullptr) {
+            release_(data_, bytes());
+        }
+    }
     NatArray(const NatArray&) = delete;
     NatArray& operator=(const NatArray&) = delete;
 
@@ -36,7 +43,7 @@ public:
     std::size_t bytes() const noexcept { return size_ * sizeof(T); }
 
 private:
-    NatMemory memory_;
+    decltype(NatMemory::release) release_;  // null: the memory is not ours
     std::size_t size_;
     T* data_;
 };

@@ -84,7 +84,7 @@ NatTable::Outcome NatTable::begin(Opening& o) noexcept {
 }
 
 std::uint32_t NatTable::take(Opening& o) noexcept {
-    if (numbers_.scarce(o.worker.numbers)) [[unlikely]] {
+    if (numbers_.scarce(o.worker.numbers) && !o.restoring) [[unlikely]] {
         make_room(o);
     }
     return numbers_.take(o.worker.numbers);
@@ -157,12 +157,16 @@ void NatTable::discard(Opening& o) noexcept {
 }
 
 // Nobody has seen the record.
-NatTable::Opened NatTable::refuse(Opening& o, Outcome why) noexcept {
+void NatTable::give_up(Opening& o) noexcept {
     if (o.session != 0) {
         release(o.worker, sessions_[o.session].parent());
         numbers_.give(o.worker.numbers, o.session);
     }
     release(o.worker, o.host);
+}
+
+NatTable::Opened NatTable::refuse(Opening& o, Outcome why) noexcept {
+    give_up(o);
     NatPoolCounters& counters = o.worker.counters(o.inside.pool());
     switch (why) {
         case Outcome::done:

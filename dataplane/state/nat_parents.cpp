@@ -111,7 +111,7 @@ NatTable::Outcome NatTable::hold_host(Opening& o) noexcept {
     if (const Outcome outcome = hold_or_make(o, key, most, is, make, host); outcome != Outcome::done) {
         return outcome;
     }
-    if (o.pool.host_rate != 0 && !within_rate(sessions_[host], o.pool.host_rate, o.now)) {
+    if (o.pool.host_rate != 0 && !o.restoring && !within_rate(sessions_[host], o.pool.host_rate, o.now)) {
         release(o.worker, host);
         return Outcome::host_fast;
     }
@@ -163,6 +163,55 @@ NatTable::Outcome NatTable::hold_block(Opening& o, std::uint16_t nth, std::uint3
     const NatKey key = nat_key(o.inside.address(), {}, to_be16(nth), {}, 0, o.inside.pool()).as(NatRecord::block);
     const auto make = [&](std::uint32_t number) noexcept { return claim_block(o, number, paired_address(o)); };
     return hold_or_make(o, key, kMostUsers, mapping_of(key, o.pool), make, block);
+}
+
+// As it was: the mapping that an endpoint-independent pool has for it, and the block that its port lies in.
+NatTable::Outcome NatTable::claim_again(Opening& o, const NatKey& outside) noexcept {
+    if (o.pool.mapping != NatMapping::endpoint_independent || !nat_has_ports(outside.protocol())) {
+        return claim_again_at(o, o.session, outside);
+    }
+    const NatKey key = o.inside.mapping();
+    std::uint32_t& held = sessions_[o.session].parent();
+    const auto make = [&](std::uint32_t number) noexcept { return claim_again_at(o, number, outside); };
+    const Outcome outcome = hold_or_make(o, key, kMostUsers, mapping_of(key, o.pool), make, held);
+    if (outcome != Outcome::done) {
+        held = 0;
+        return outcome;
+    }
+    return sessions_[held].outside() == outside.mapping() ? claim_given(o, outside) : Outcome::conflict;
+}
+
+NatTable::Outcome NatTable::claim_again_at(Opening& o, std::uint32_t subject, const NatKey& outside) noexcept {
+    const std::uint32_t port = outside.port().host();
+    if (o.pool.block_ports == 0 || !nat_has_ports(outside.protocol())) {
+        return claim_port(o, subject, outside.address(), port);
+    }
+    const std::uint32_t first = port - (port - o.pool.first_port) % o.pool.block_ports;
+    for (std::uint16_t i = 0; i < o.pool.host_blocks; ++i) {
+        const NatKey key = nat_key(o.inside.address(), {}, to_be16(i), {}, 0, o.inside.pool()).as(NatRecord::block);
+        const auto make = [&](std::uint32_t number) noexcept {
+            return claim_port(o, number, outside.address(), first);
+        };
+        std::uint32_t block = 0;
+        Outcome outcome = hold_or_make(o, key, kMostUsers, mapping_of(key, o.pool), make, block);
+        if (outcome != Outcome::done) {
+            return outcome;
+        }
+        const NatKey at = sessions_[block].outside();
+        if (at.address() == outside.address() && at.port().host() == first) {
+            outcome = claim_port(o, subject, outside.address(), port);
+            sessions_[subject].parent() = outcome == Outcome::done ? block : 0;
+        } else {
+            outcome = Outcome::host_blocks_full;
+        }
+        if (outcome != Outcome::done) {
+            release(o.worker, block);
+        }
+        if (outcome != Outcome::host_blocks_full) {
+            return outcome;
+        }
+    }
+    return Outcome::host_blocks_full;
 }
 
 }  // namespace twinspan

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 namespace twinspan {
 
@@ -81,5 +82,22 @@ struct NatSessionView {
     std::uint16_t pool() const noexcept { return inside.pool(); }
     std::uint8_t protocol() const noexcept { return inside.protocol(); }
 };
+
+// Nothing: it is no live session, or was reused while it was copied. Any thread, while workers go on.
+inline std::optional<NatSessionView> view_of(const NatSession& session) noexcept {
+    constexpr auto kAcquire = std::memory_order_acquire;
+    const std::uint32_t generation = session.generation.load(kAcquire);
+    if (session.live.load(kAcquire) == 0) {
+        return std::nullopt;
+    }
+    const NatSessionView view{
+        .inside = {session.inside_addresses.load(kAcquire), session.inside_rest.load(kAcquire)},
+        .outside = {session.outside_addresses.load(kAcquire), session.outside_rest.load(kAcquire)},
+        .created = session.created.load(kAcquire),
+        .last_seen = session.last_seen.load(kAcquire),
+        .tcp = session.tcp.load(kAcquire),
+    };
+    return session.generation.load(std::memory_order_relaxed) == generation ? std::optional{view} : std::nullopt;
+}
 
 }  // namespace twinspan

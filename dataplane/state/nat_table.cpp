@@ -41,7 +41,7 @@ NatTable::NatTable(const NatTableOptions& options, rte_rcu_qsbr& readers)
     : capacity_(options.sessions),
       hash_(make_hash(options.seed)),
       readers_(readers),
-      sessions_(options.memory, std::size_t{options.sessions} + 1),
+      sessions_(options.memory, std::size_t{options.sessions} + 1, options.records),
       inside_(options.memory, options.sessions),
       outside_(options.memory, options.sessions),
       numbers_(sessions_.data(), options.sessions),

@@ -12,6 +12,7 @@
 #include "dataplane/state/nat_memory.hpp"
 #include "dataplane/state/nat_meter.hpp"
 #include "dataplane/state/nat_numbers.hpp"
+#include "dataplane/state/nat_restored.hpp"
 #include "dataplane/state/nat_session.hpp"
 #include "dataplane/state/nat_usage.hpp"
 
@@ -31,6 +32,7 @@ struct NatTableOptions {
     std::uint16_t workers = 1;
     std::uint64_t seed = 0;  // of the hashes; 0: from the system's entropy
     NatMemory memory = NatMemory::anonymous();
+    void* records = nullptr;  // for `sessions` + 1 NatSession, zeroed; it outlives the table. None: from `memory`
 };
 
 class NatTable {
@@ -64,6 +66,12 @@ public:
     // nat_no_session.
     Opened open_mapped(std::uint16_t worker, const NatKey& outside, const NatPool& pool,
                        std::uint32_t now_seconds) noexcept;
+
+    // Control, before the workers begin: opens each of `sessions` again as it was, both ends given, with whatever it
+    // hangs on. Who is at what end, and `pool` of the keys, is as in `pools`. No event is told, no limit of a rate
+    // applies, and nothing makes room for another: what has no place is left out.
+    NatRestored restore(std::span<const NatSessionView> sessions, std::span<const NatPool> pools,
+                        std::uint32_t now_seconds) noexcept;
 
     // worker, from its housekeeping: ends expired sessions of its share of the table and frees what no worker reads any
     // more. A step is about one cache line; a session that ends counts as kEndingSteps. Goes round at most once a
@@ -139,6 +147,7 @@ private:
         std::uint32_t victim = 0;  // whose port is next when all are taken
         std::uint32_t victim_idle = 0;
         unsigned probes = 1024;  // ports to look at in all
+        bool restoring = false;
     };
     struct Ports;
     static constexpr std::uint32_t kGone = 0xffffffff;
@@ -176,7 +185,11 @@ private:
     Opened finish(Opening& o) noexcept;
     Opened publish(Opening& o) noexcept;
     void discard(Opening& o) noexcept;
+    void give_up(Opening& o) noexcept;
     Opened refuse(Opening& o, Outcome why) noexcept;
+    std::optional<NatLeftOut> restore_one(const NatSessionView& was, const NatPool& pool, std::uint32_t now) noexcept;
+    Outcome claim_again(Opening& o, const NatKey& outside) noexcept;
+    Outcome claim_again_at(Opening& o, std::uint32_t subject, const NatKey& outside) noexcept;
 
     // `subject`: the session or mapping that gets a port.
     Outcome claim(Opening& o, std::uint32_t subject) noexcept;

@@ -74,6 +74,12 @@ inline bool track_inbound(std::atomic<std::uint8_t>& state, std::uint8_t tcp_fla
 }
 }  // namespace nat_tcp
 
+// Coarse clocks of two workers may differ by a tick: a session can have been seen in the future.
+constexpr bool nat_expired(std::uint32_t last_seen, std::uint32_t now, std::uint32_t timeout) noexcept {
+    const auto idle = static_cast<std::int32_t>(now - last_seen);
+    return idle > 0 && static_cast<std::uint32_t>(idle) > timeout;
+}
+
 // Seconds that a session may be idle.
 inline std::uint32_t nat_timeout(std::uint8_t protocol, std::uint8_t tcp_state, const NatTimeouts& timeouts) noexcept {
     switch (protocol) {

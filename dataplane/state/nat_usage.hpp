@@ -32,10 +32,11 @@ struct NatPoolCounters {  // one writer
     static constexpr std::size_t kAddressSlots = 256;
     static constexpr std::size_t slot(be32 address) noexcept { return address.host() % kAddressSlots; }
 
-    std::array<Counter, kNatProtocols> opened;
+    std::array<Counter, kNatProtocols> opened;  // those of an earlier run included
     std::array<Counter, kNatProtocols> ended;
     std::array<Counter, kAddressSlots> address_opened;
     std::array<Counter, kAddressSlots> address_ended;
+    Counter restored;
     Counter evicted;
     Counter ports_exhausted;
     Counter sessions_exhausted;
@@ -48,7 +49,8 @@ struct NatPoolCounters {  // one writer
 struct NatUsage {
     std::array<std::uint64_t, kNatProtocols> in_use{};
     std::uint64_t sessions = 0;  // in use, all protocols
-    std::uint64_t opened = 0;
+    std::uint64_t opened = 0;    // by packets
+    std::uint64_t restored = 0;  // of an earlier run
     std::uint64_t expired = 0;
     std::uint64_t evicted = 0;  // of those that have expired: for others to have room
     std::uint64_t ports_exhausted = 0;
