@@ -215,6 +215,14 @@ private:
     }
 
     void end_walk() noexcept {
+        flush();
+        while (!core_.context().oversize.empty()) [[unlikely]] {
+            cut_oversize();
+        }
+    }
+
+    // Brings what a walk has left beside its lists to them, and empties them.
+    void flush() noexcept {
         take_aside();
         if (!core_.context().generated.empty()) [[unlikely]] {
             core_.take_generated(batch_);
@@ -222,9 +230,6 @@ private:
             take_aside();
         }
         core_.flush();
-        if (!core_.context().oversize.empty()) [[unlikely]] {
-            cut_oversize();
-        }
     }
 
     // What was a fragment may be set aside once more, when it is whole.
@@ -235,7 +240,8 @@ private:
         }
     }
 
-    // A few packets at a time, so that their pieces fit the list; the lists are emptied after every walk.
+    // A few packets at a time, so that their pieces fit the list; the lists are emptied after every walk. One of them
+    // may get no session, which its sender is told, or be a fragment to be made whole, and then too long again.
     [[gnu::noinline]] void cut_oversize() noexcept {
         Context& ctx = core_.context();
         const PacketList<kBurst> waiting = ctx.oversize;
@@ -246,7 +252,7 @@ private:
                 batch_.push(waiting[next++]);
             }
             graph_.from_oversize(ctx, batch_);
-            core_.flush();
+            flush();
             for (std::uint16_t piece = 0; piece < ctx.fragments.size();) {
                 batch_.clear();
                 while (piece < ctx.fragments.size() && !batch_.full()) {

@@ -36,6 +36,10 @@ add_dependencies(kill_test sealer)
 gtest_discover_tests(kill_test TEST_PREFIX kill. DISCOVERY_MODE PRE_TEST PROPERTIES LABELS kill TIMEOUT 600)
 add_dependencies(test_programs kill_test)
 
+# The packet path that tests/model compares with a model of it.
+add_executable(nat_replay ${PROJECT_SOURCE_DIR}/tests/model/nat_replay.cpp)
+target_link_libraries(nat_replay PRIVATE twinspan_test_support CLI11::CLI11)
+
 # What the lab measures failover with.
 add_executable(udp_stream ${PROJECT_SOURCE_DIR}/tests/lab/udp_stream.cpp)
 target_link_libraries(udp_stream PRIVATE CLI11::CLI11 nlohmann_json::nlohmann_json)

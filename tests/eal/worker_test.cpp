@@ -25,7 +25,9 @@ enum Wish : std::uint8_t {
     to_nowhere,
     an_error,
     an_error_about_an_error,
-    too_long_for_its_way
+    too_long_for_its_way,
+    too_long_and_an_error,  // when it comes to be cut
+    too_long_and_aside,     // then; and when it was aside, cut
 };
 
 class ToyGraph {
@@ -51,6 +53,16 @@ public:
     void from_oversize(Context& ctx, Batch& batch) noexcept {
         most_at_once = std::max(most_at_once, batch.size());
         for (rte_mbuf* m : batch) {
+            std::uint8_t& wish = *rte_pktmbuf_mtod(m, std::uint8_t*);
+            if (wish == too_long_and_an_error) {
+                generate(ctx, m);
+                continue;
+            }
+            if (wish == too_long_and_aside) {
+                wish = too_long_for_its_way;
+                ctx.aside.push(m);
+                continue;
+            }
             std::array<rte_mbuf*, 2> more;
             if (!ctx.buffers(more.data(), more.size())) {
                 ctx.drop(m, Drop::no_mbuf);
@@ -91,6 +103,8 @@ private:
                     ctx.punted.push(m);
                     break;
                 case too_long_for_its_way:
+                case too_long_and_an_error:
+                case too_long_and_aside:
                     ctx.oversize.push(m);
                     break;
                 case to_nowhere:
@@ -279,6 +293,18 @@ TEST_F(WorkerTest, WhatIsCutIsSentAFewPacketsAtATime) {
     EXPECT_EQ(counters_.fragmented.read(), 2u * (2 * kBurst + 3));
     EXPECT_EQ(worker.graph().most_at_once, kFragmentedAtOnce);
     EXPECT_EQ(drops(), 0u);
+    expect_exact();
+}
+
+TEST_F(WorkerTest, WhatIsToBeCutMayBeAnsweredOrSetAside) {
+    Worker<ToyGraph> worker{setup()};
+    receive(kBurst, too_long_and_an_error);
+    receive(kBurst, too_long_and_aside);
+    receive(1, to_port_0);
+    run_until_idle(worker);
+    EXPECT_EQ(counters_.generated.read(), kBurst);
+    EXPECT_EQ(drops(), kBurst) << "those that the errors are about";
+    EXPECT_EQ(counters_.tx.read(), kBurst + 3u * kBurst + 1u);
     expect_exact();
 }
 

@@ -16,8 +16,8 @@ namespace twinspan::test {
 
 class GraphWorld : public SmallWorld {
 public:
-    explicit GraphWorld(std::uint32_t sessions = 4096)
-        : table({.sessions = sessions, .workers = 1, .seed = 1}, *readers),
+    explicit GraphWorld(std::uint32_t sessions = 4096, std::uint64_t seed = 1)
+        : table({.sessions = sessions, .workers = 1, .seed = seed}, *readers),
           reassembly({.datagrams = 6, .timeout_tsc = kReassemblyTimeout}) {
         ctx.nat = &table;
         ctx.reassembly = &reassembly;
@@ -119,11 +119,20 @@ private:
     }
     // As Worker does. An error about an error is never made, so one walk is enough for them.
     void end_walk() {
+        settle();
+        while (!ctx.oversize.empty()) {
+            cut_oversize();
+        }
+        count();
+    }
+    void settle() {
         take_aside();
         fill({ctx.generated.data(), ctx.generated.size()});
         ctx.generated.clear();
         graph.from_self(ctx, batch);
         take_aside();
+    }
+    void cut_oversize() {
         PacketList<kBurst> waiting = ctx.oversize;
         ctx.oversize.clear();
         for (rte_mbuf* m : waiting) {
@@ -133,13 +142,13 @@ private:
             }
             fill({&m, 1});
             graph.from_oversize(ctx, batch);
+            settle();
             if (!ctx.fragments.empty()) {
                 fill({ctx.fragments.data(), ctx.fragments.size()});
                 ctx.fragments.clear();
                 graph.from_fragments(ctx, batch);
             }
         }
-        count();
     }
     void take_aside() {
         while (!ctx.aside.empty()) {

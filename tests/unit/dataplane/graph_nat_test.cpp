@@ -258,5 +258,39 @@ TEST_F(GraphNat, WhoGetsNoSessionIsTold) {
     end(from_lan(test::udp_packet(spec)), Drop::nat_ports_exhausted);
 }
 
+// So is the sender of what was longer than its way, and came to be cut.
+TEST_F(GraphNat, WhoGetsNoSessionForALongPacketIsTold) {
+    config.pools[0].first_port = config.pools[0].last_port = 2000;
+    walk(from_lan(test::udp_packet(out_spec(9))), kPriPort);
+    PacketSpec spec = out_spec(1600);
+    spec.src_port = 5001;
+    from_wire({&from_lan(test::udp_packet(spec))});
+    EXPECT_EQ(drops(Drop::nat_ports_exhausted), 1u);
+    const std::vector<Bytes> out = sent(kLanPort);
+    ASSERT_EQ(out.size(), 1u);
+    EXPECT_EQ(out[0][20], 3);
+    EXPECT_EQ(out[0][21], 13);
+    EXPECT_TRUE(accounts_are_right());
+}
+
+// From a LAN with a larger MTU.
+TEST_F(GraphNat, FragmentsThatAreTooLongThemselvesAreMadeWholeFirst) {
+    PacketSpec spec = out_spec(3600);
+    std::vector<Bytes> outside;
+    for (const Bytes& piece : test::fragments4(test::udp_packet(spec), 1800)) {
+        from_wire({&from_lan(piece)});
+        EXPECT_TRUE(ctx.aside.empty());
+        std::ranges::copy(sent(kPriPort), std::back_inserter(outside));
+        forget();
+    }
+    spec.src = kPool;
+    spec.ttl = 63;
+    const Bytes whole = test::udp_packet(spec);
+    EXPECT_EQ(joined(outside), Bytes(whole.begin() + 20, whole.end()));
+    EXPECT_TRUE(std::ranges::all_of(outside, [](const Bytes& piece) { return piece.size() <= 1500; }));
+    EXPECT_EQ(all_drops(), 0u);
+    EXPECT_TRUE(accounts_are_right());
+}
+
 }  // namespace
 }  // namespace twinspan

@@ -1,0 +1,380 @@
+"""What must become of a packet that NAT sees: RFC 4787, 5382, 5508, 7857, 1812, and docs/nat.md where those leave a
+choice. Nothing here is taken from the data plane's source, and nothing is fast."""
+
+from ipv4 import (CHECKSUM_AT, DONT, ERRORS, HEADER, ICMP, QUERIES, REQUESTS, RST, SYN, ACK, TCP, UDP, UNANSWERED, Packet,
+                  address, checksum, dotted, icmp, ip_packet, is_right, total)
+from allocation import Allocation, Disagreement
+from fragments import Gathering, cut
+from replay import LAN, PRIMARY, SECONDARY, Seen
+from rewrite import Wanted, checksum_is_right, set_ip, set_transport, translated
+from sessions import IN, OUT, Pool, Session, Sessions
+
+MTU = 1500
+EPOCH = 0
+HOSTS = address("10.10.1.0")
+BOTH, FIRST = address("13.107.6.0"), address("13.107.7.0")  # by both links, by the primary
+OTHER_POOL = range(address("198.51.100.16"), address("198.51.100.20"))  # of public peering
+OUR_LAN = address("10.10.0.1")
+QUOTED = 576 - 28  # RFC 1812 section 4.3.2.3
+COUNTED = {"nat_ports_exhausted": "ports_exhausted", "nat_blocks_exhausted": "blocks_exhausted",
+           "nat_host_limit": "host_limited", "nat_host_rate": "host_rate_limited"}
+
+
+class Model:
+    def __init__(self, pool: Pool):
+        self.pool = pool
+        self.sessions = Sessions(pool.timeouts)
+        self.ports = Allocation(pool, self.sessions, self.end)
+        self.fragments = Gathering(6, 10_000 - 256, self.drop)
+        self.addresses = frozenset(pool.addresses)
+        self.now = self.ms = 0
+        self.begun: dict[int, tuple[int, int]] = {}  # host -> second, sessions begun in it
+        self.usage = dict.fromkeys(("opened", "expired", "evicted", *COUNTED.values()), 0)
+
+    # One packet.
+
+    def walk(self, ms: int, side: int, data: bytes, seen: Seen) -> None:
+        """Raises Disagreement when what was seen is not what must become of it."""
+        self.seen, self.sent, self.drops = seen, [], {}
+        self.touched = None
+        self.ms = ms
+        self.fragments.expire(ms)
+        if ms // 1000 != self.now:
+            self.now = ms // 1000
+            for s in self.sessions.expired(self.now):
+                self.end(s, "expired")
+        self.receive(side, data)
+        self._compare(seen)
+
+    def _compare(self, seen: Seen) -> None:
+        if self.drops != seen.drops:
+            raise Disagreement(f"drops: {seen.drops or 'none'}, must be {self.drops or 'none'}")
+        if self.fragments.held() & 255 != seen.held:
+            raise Disagreement(f"{seen.held} fragments are held, must be {self.fragments.held()}")
+        rest = list(seen.sent)
+        for ports, wanted in self.sent:
+            self._take(rest, ports, wanted)
+        if rest:
+            raise Disagreement(f"{len(rest)} packets too many came out, the first is {rest[0][2].hex()}")
+        for name in ("created", "ended", "mapped", "unmapped", "blocks", "freed"):
+            if getattr(seen, name):
+                raise Disagreement(f"the log tells of what must not be: {name} {getattr(seen, name)}")
+
+    def _take(self, rest: list, ports: tuple, wanted: Wanted) -> None:
+        pieces = [wanted.data] if len(wanted.data) <= MTU else cut(wanted.data, MTU)
+        if len(rest) < len(pieces):
+            raise Disagreement(f"{len(rest)} packets came out, must be {len(pieces)}: {wanted.data.hex()}")
+        links = set()
+        for i, piece in enumerate(pieces):
+            link, _, got = rest.pop(0)
+            links.add(link)
+            loose = wanted.loose if i == 0 else ()
+            if not Wanted(piece, loose).matches(got):
+                raise Disagreement(f"came out: {got.hex()}\nmust be:  {piece.hex()}")
+        if len(links) != 1 or not links <= set(ports):
+            raise Disagreement(f"came out at port {links}, must be one of {ports}")
+
+    def drop(self, reason: str, count: int = 1) -> None:
+        self.drops[reason] = self.drops.get(reason, 0) + count
+
+    def send(self, ports: tuple, wanted: Wanted, p: Packet) -> None:
+        """`p` as it came: with a right checksum a right one leaves."""
+        if p.has_header() and p.protocol in CHECKSUM_AT and checksum_is_right(p.data, p.head, p.protocol):
+            if not checksum_is_right(wanted.data, p.head, p.protocol):
+                raise Disagreement(f"the model itself is wrong: {wanted.data.hex()}")
+        self.sent.append((ports, wanted))
+
+    # The way to the NAT.
+
+    def receive(self, side: int, data: bytes) -> None:
+        if len(data) < 20:
+            return self.drop("malformed_frame")
+        p = Packet(data)
+        if data[0] >> 4 != 4 or not p.header_is_right(len(data)):
+            return self.drop("bad_ip_header")
+        if p.protocol == TCP and p.offset == 8:
+            return self.drop("fragment_tiny")  # RFC 1858 section 3.2
+        if p.offset == 0 and not p.has_header():
+            return self.drop("fragment_tiny" if p.is_fragment else "malformed_frame")
+        if p.destination in self.addresses:
+            return self.from_outside(p) if side != LAN else self.hairpin(p)
+        if p.destination in OTHER_POOL:
+            return self.drop("nat_wrong_peering") if side != LAN else self.drop("nat_no_session")
+        if side != LAN:
+            return self.drop("unsolicited")
+        return self.from_inside(p)
+
+    def from_inside(self, p: Packet) -> None:
+        if martian(p.source):
+            return self.drop("martian_source")
+        if p.length > MTU and p.fragment & DONT:
+            return self.answer(p, "too_big", 3, 4, MTU)
+        if p.ttl <= 1:
+            return self.answer(p, "hop_limit_expired", 11, 0)
+        hopped = bytearray(p.data)
+        set_ip(hopped, 0, p.head, ttl=p.ttl - 1)
+        p = Packet(bytes(hopped))
+        if p.is_fragment:
+            p = self.gather(p)
+            if p is None:
+                return None
+        out = self.translate_out(p, p.ttl)
+        if out is not None:
+            self.send(links_to(p.destination), out, p)
+        return None
+
+    def gather(self, p: Packet) -> Packet | None:
+        whole = self.fragments.add(p, self.ms)
+        if whole is None:
+            return None
+        p = Packet(whole)
+        if not p.has_header():
+            self.drop("malformed_frame")
+            return None
+        return p
+
+    def wrong_kind(self, p: Packet) -> str:
+        if p.protocol not in HEADER:
+            return "nat_unsupported"
+        if p.protocol == ICMP and p.kind() not in QUERIES + ERRORS:
+            return "nat_unsupported"
+        return ""
+
+    # From the inside.
+
+    def translate_out(self, p: Packet, ttl: int) -> Wanted | None:
+        """The packet behind the NAT; or it has ended."""
+        if reason := self.wrong_kind(p):
+            return self.drop(reason)
+        if p.protocol == ICMP and p.kind() in ERRORS:
+            return self.error_out(p, ttl)
+        s = self.session_out(p)
+        if s is None:
+            return None
+        self.touch(s, OUT, p)
+        return translated(p, ttl, source=s.outside, source_port=s.outside_port)
+
+    def session_out(self, p: Packet) -> Session | None:
+        port, remote_port = (p.identifier(), 0) if p.protocol == ICMP else p.ports()
+        key = (p.source, p.destination, port, remote_port, p.protocol)
+        s = self.sessions.inside.get(key)
+        if s is not None:
+            return s
+        if (p.protocol == TCP and p.tcp_flags() & RST) or (p.protocol == ICMP and p.kind() not in REQUESTS):
+            return self.drop("nat_no_session")
+        s = Session(p.source, port, p.destination, remote_port, p.protocol, self.now)
+        reason = self.limit(s) or self.ports.open(s, self.now, self.seen)
+        if reason:
+            self.usage[COUNTED[reason]] += 1
+            return self.answer(p, reason, 3, 13)
+        self.begin(s)
+        return s
+
+    def limit(self, s: Session) -> str:
+        pool = self.pool
+        if pool.host_limit and self.sessions.of_host[s.host] >= pool.host_limit:
+            return "nat_host_limit"
+        if pool.host_rate:
+            second, count = self.begun.get(s.host, (-1, 0))
+            if second != self.now or self.sessions.of_host[s.host] == 0:
+                count = 0
+            if count >= pool.host_rate:
+                return "nat_host_rate"
+            self.begun[s.host] = self.now, count + 1
+        return ""
+
+    def begin(self, s: Session) -> None:
+        outside = self.seen.created.pop(s.inside_key, None)
+        if outside != s.outside_key:
+            raise Disagreement(f"the log tells of {outside}, begun is {s}")
+        self.sessions.add(s, owns_port=not self.pool.independent)
+        self.usage["opened"] += 1
+
+    def end(self, s: Session, why: str) -> None:
+        event = s.inside_key, s.outside_key
+        if event not in self.seen.ended:
+            raise Disagreement(f"should have ended ({why}): {s}")
+        self.seen.ended.discard(event)
+        self.sessions.remove(s, owns_port=not self.pool.independent)
+        self.ports.release(s, self.seen)
+        self.usage["expired"] += 1
+        self.usage["evicted"] += why == "evicted"
+
+    def touch(self, s: Session, side: int, p: Packet) -> None:
+        self.touched = s
+        before = s.timeout(self.pool.timeouts)
+        keeps = s.passed(side, p.tcp_flags() if p.protocol == TCP else 0)
+        if keeps and (side == OUT or self.pool.inbound_refresh):
+            s.last = self.now
+        if s.timeout(self.pool.timeouts) < before:
+            self.sessions.schedule(s)
+
+    # From outside.
+
+    def from_outside(self, p: Packet) -> None:
+        if p.is_fragment:
+            p = self.gather(p)
+            if p is None:
+                return
+        self.translate_in(p, p)
+
+    def translate_in(self, p: Packet, came: Packet) -> None:
+        if reason := self.wrong_kind(p):
+            return self.drop(reason)
+        if p.protocol == ICMP and p.kind() in ERRORS:
+            return self.error_in(p)
+        port, remote_port = (p.identifier(), 0) if p.protocol == ICMP else reversed(p.ports())
+        s = self.sessions.outside.get((p.destination, p.source, port, remote_port, p.protocol))
+        if s is None:
+            s = self.session_in(p, port, remote_port)
+            if s is None:
+                return None
+        self.touch(s, IN, p)
+        if self.may_deliver(p, came):
+            self.send((LAN,), translated(p, p.ttl - 1, destination=s.host, destination_port=s.port), p)
+        return None
+
+    def session_in(self, p: Packet, port: int, remote_port: int) -> Session | None:
+        """Somebody outside begins: only by a mapping, where the pool's filter is open."""
+        begins = p.tcp_flags() & (SYN | ACK | RST) == SYN if p.protocol == TCP else \
+            p.protocol != ICMP or p.kind() in REQUESTS
+        mapping = self.ports.mapped.get((p.destination, port, p.protocol))
+        if not (self.pool.open_filter and begins and mapping):
+            return self.drop("nat_no_session")
+        host, inside_port, _ = mapping.key
+        s = Session(host, inside_port, p.source, remote_port, p.protocol, self.now)
+        if reason := self.limit(s):
+            self.usage[COUNTED[reason]] += 1
+            return self.drop(reason)
+        self.ports.join(s, mapping)
+        self.begin(s)
+        return s
+
+    def may_deliver(self, p: Packet, came: Packet) -> bool:
+        if p.length > MTU and p.fragment & DONT:
+            self.answer(came, "too_big", 3, 4, MTU, translated_back=p.destination)
+        elif p.ttl <= 1:
+            self.answer(came, "hop_limit_expired", 11, 0, translated_back=p.destination)
+        else:
+            return True
+        return False
+
+    # Between two of the inside (RFC 4787 REQ-9).
+
+    def hairpin(self, p: Packet) -> None:
+        if martian(p.source):
+            return self.drop("martian_source")
+        if p.is_fragment:
+            p = self.gather(p)
+            if p is None:
+                return None
+        out = self.translate_out(p, p.ttl)
+        if out is None:
+            return None
+        return self.translate_in(Packet(out.data), p)
+
+    # Errors about translated packets (RFC 5508 section 4).
+
+    def quoted(self, p: Packet) -> Packet | None:
+        """The packet in the error, as much of it as there is; or the error has ended."""
+        body = p.l4[8:]
+        if len(body) < 20:
+            return self.drop("malformed_frame")
+        q = Packet(body)
+        q.data = body
+        if body[0] >> 4 != 4 or q.head < 20 or len(body) < q.head + 8:
+            return self.drop("malformed_frame")
+        if not is_right(p.l4) or not is_right(body[:q.head]):
+            return self.drop("nat_bad_error")
+        if q.offset or (q.protocol == ICMP and q.kind() not in QUERIES):
+            return self.drop("nat_unsupported")
+        return q
+
+    def error_in(self, p: Packet) -> None:
+        q = self.quoted(p)
+        if q is None:
+            return
+        s = None
+        if q.protocol in HEADER and q.source == p.destination:
+            port, remote_port = (q.identifier(), 0) if q.protocol == ICMP else q.ports()
+            s = self.sessions.outside.get((q.source, q.destination, port, remote_port, q.protocol))
+        if s is None:
+            return self.drop("nat_no_session")
+        self.touched = s
+        if not self.may_deliver(p, p):
+            return None
+        wanted = with_quote(p, p.ttl - 1, q, destination=s.host, source=None,
+                            quote=dict(source=s.host), ports=dict(source_port=s.port))
+        return self.send((LAN,), wanted, p)
+
+    def error_out(self, p: Packet, ttl: int) -> Wanted | None:
+        q = self.quoted(p)
+        if q is None:
+            return None
+        s = None
+        if q.protocol in HEADER and q.source == p.destination:
+            remote_port, port = (0, q.identifier()) if q.protocol == ICMP else q.ports()
+            s = self.sessions.inside.get((q.destination, q.source, port, remote_port, q.protocol))
+        if s is None:
+            return self.drop("nat_no_session")
+        self.touched = s
+        return with_quote(p, ttl, q, source=s.outside, destination=None,
+                          quote=dict(destination=s.outside), ports=dict(destination_port=s.outside_port))
+
+    # Errors of our own (RFC 1812 section 4.3).
+
+    def answer(self, p: Packet, reason: str, kind: int, code: int, rest: int = 0, translated_back: int = 0) -> None:
+        """Ends the packet. The sender is told from our address; outside, from the one that it has sent to."""
+        self.drop(reason)
+        if p.offset or (p.protocol == ICMP and p.kind() in UNANSWERED):
+            return
+        message = icmp(kind, code, rest, p.data[:QUOTED])
+        message = message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
+        source, ttl, ports = OUR_LAN, 64, (LAN,)
+        if translated_back:
+            source = translated_back
+            hairpinned = p.source >> 8 == HOSTS >> 8
+            ttl, ports = (63, (LAN,)) if hairpinned else (64, links_to(p.source))
+        self.sent.append((ports, Wanted(ip_packet(source, p.source, ICMP, message, ttl=ttl, tos=0xc0))))
+
+    # All of it.
+
+    def check(self, state) -> None:
+        """Everything that is remembered is the same, and adds up."""
+        mine = {s.inside_key: (s.outside_key, s.last) for s in self.sessions.inside.values()}
+        for key in mine.keys() | state.sessions.keys():
+            if mine.get(key) != state.sessions.get(key):
+                raise Disagreement(f"session {key}: {state.sessions.get(key)}, must be {mine.get(key)}")
+        if len({outside for outside, _ in state.sessions.values()}) != len(mine):
+            raise Disagreement("two sessions have one outside tuple")
+        usage = {**self.usage, "sessions": len(mine)}
+        if any(state.usage[k] != n for k, n in usage.items()):
+            raise Disagreement(f"counters {state.usage}, must be {usage}")
+        for a, counts in zip(self.pool.addresses, state.ports_in_use):
+            for protocol, used in zip((TCP, UDP, ICMP), counts):
+                users = self.sessions.users[a, protocol]
+                live = {k[2] for k in self.sessions.outside if k[0] == a and k[4] == protocol}
+                free = len(self.pool.given) - len(users)
+                if used + free != len(self.pool.given) or not live <= users.keys() <= self.pool.given:
+                    raise Disagreement(f"{used} ports in use and {free} free of {len(self.pool.given)} on "
+                                       f"{dotted(a)} in protocol {protocol}")
+
+
+def martian(source: int) -> bool:
+    return source >> 24 in (0, 127) or source >> 24 >= 224
+
+
+def links_to(remote: int) -> tuple:
+    return (PRIMARY, SECONDARY) if remote >> 8 == BOTH >> 8 else (PRIMARY,)
+
+
+def with_quote(p: Packet, ttl: int, q: Packet, source, destination, quote: dict, ports: dict) -> Wanted:
+    """The error with its quote rewritten, and its checksum made anew."""
+    data = bytearray(p.data)
+    set_ip(data, 0, p.head, ttl, source, destination)
+    at = p.head + 8
+    change = set_ip(data, at, q.head, **quote)
+    loose = set_transport(data, at + q.head, q.protocol, change, **ports)
+    data[p.head + 2:p.head + 4] = b"\0\0"
+    data[p.head + 2:p.head + 4] = checksum(bytes(data[p.head:])).to_bytes(2, "big")
+    return Wanted(bytes(data), loose)
