@@ -6,13 +6,12 @@
 //                        │                                    ├ too long, may be cut ► (NAT out) ► fragment ► as above
 //                        │                                    └ neighbour unknown ► glean ► Linux
 //                        ├ to a pool ─► NAT in ─► route ► forward
-//                        │    aside: fragment ► reassemble ► NAT as before; from the inside ► hairpin ► NAT in
-//                        ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward
-//                        │        ├ else ► UDP decap ┬ ESP ─► ESP in ► as above
-//                        │        │                  └ else ► punt ► Linux
-//                        │        └ fragment ► reassemble ► as above
-//                        ├ to a connected subnet, neighbour unknown ► glean
-//                        └ no route, blackhole ► drop
+//                        │    aside: fragment ► reassemble ► NAT as before; from the inside ► hairpin ► NAT in, or to
+//                        who │    began outside and has another address here ► NAT reply ► route ► forward ├ to us ─┬
+//                        ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward │        ├ else ► UDP decap ┬ ESP ─►
+//                        ESP in ► as above │        │                  └ else ► punt ► Linux │        └ fragment ►
+//                        reassemble ► as above ├ to a connected subnet, neighbour unknown ► glean └ no route, blackhole
+//                        ► drop
 #pragma once
 
 #include "dataplane/config/snapshot.hpp"
@@ -27,6 +26,7 @@
 #include "dataplane/stages/l2_rewrite.hpp"
 #include "dataplane/stages/nat_aside.hpp"
 #include "dataplane/stages/nat_in.hpp"
+#include "dataplane/stages/nat_inbound.hpp"
 #include "dataplane/stages/nat_out.hpp"
 #include "dataplane/stages/parse.hpp"
 #include "dataplane/stages/pick_member.hpp"
@@ -66,9 +66,19 @@ struct EspOtherOrFragment {
         return (pm.flags & meta_flag::kFragment) != 0 ? 2 : pm.protocol == +IpProtocol::esp ? 0 : 1;
     }
 };
-struct FragmentOrHairpin {
-    static std::uint8_t path(const Context&, const rte_mbuf& m) noexcept {
-        return (meta(m).flags & meta_flag::kFragment) != 0 ? 0 : 1;
+struct FragmentHairpinOrReply {
+    static std::uint8_t path(const Context& ctx, const rte_mbuf& m) noexcept {
+        const PacketMeta& pm = meta(m);
+        if ((pm.flags & meta_flag::kFragment) != 0) {
+            return 0;
+        }
+        const NatPool& pool = ctx.config->pools[RouteResult::from_raw(pm.route).index()];
+        return pool.stands_for_outside(rte_pktmbuf_mtod(&m, const Ipv4Header*)->dst) ? 2 : 1;
+    }
+};
+struct ByEgressOnce {  // as ByEgress, but what is translated is as for a leg
+    static std::uint8_t path(const Context& ctx, const rte_mbuf& m) noexcept {
+        return (meta(m).flags & meta_flag::kTranslated) != 0 ? 0 : ByEgress::path(ctx, m);
     }
 };
 struct OutOrToPool {
@@ -105,10 +115,12 @@ using FromSelf = Routed<Punt, FromPool>;
 
 // What NatOut and NatIn set aside. The others of their batch went on without it.
 using Rejoined = Pipeline<ReassembleForNat, Split<OutOrToPool, Pipeline<SetAsideTooLong, NatOut, L2Rewrite>, FromPool>>;
-using Aside = Split<FragmentOrHairpin, Rejoined, Pipeline<NatHairpin, FromPool>>;
+using Replies = Pipeline<PickMember, KeepToPool, HopLimit, Split<ByEgress, L2Rewrite, L2Rewrite, IntoTunnel, Glean>>;
+using ToOutside = Pipeline<NatReply, Route, Split<ByTarget, Replies, NoSecondTime, NoSecondTime, Glean, DropRoute>>;
+using Aside = Split<FragmentHairpinOrReply, Rejoined, Pipeline<NatHairpin, FromPool>, ToOutside>;
 
 // Translated as one packet, since only its first piece would have ports; encrypted in pieces, never cut afterwards.
-using Oversize = Split<ByEgress, Fragment, Pipeline<NatOut, Fragment>, Fragment, Glean>;
+using Oversize = Split<ByEgressOnce, Fragment, Pipeline<NatOut, Fragment>, Fragment, Glean>;
 using Pieces = Split<ByEgress, L2Rewrite, L2Rewrite, IntoTunnel, Glean>;
 
 }  // namespace graph

@@ -144,40 +144,6 @@ void check_addresses(Diagnostics& diagnostics, const Draft& draft) {
     }
 }
 
-std::string text_of(Ipv4Range range) {
-    return range.first == range.last ? to_string(range.first) : to_string(range.first) + "-" + to_string(range.last);
-}
-
-bool holds(Ipv4Range range, be32 address) { return range.first <= address && address <= range.last; }
-
-void check_pools(Diagnostics& diagnostics, const Draft& draft) {
-    for (std::size_t i = 0; i < draft.ranges.size(); ++i) {
-        const Located<Ipv4Range>& range = draft.ranges[i];
-        const Zone zone = draft.config.pools[range.owner].zone;
-        for (std::size_t j = 0; j < i; ++j) {
-            const Located<Ipv4Range>& other = draft.ranges[j];
-            if (range.value.first <= other.value.last && other.value.first <= range.value.last) {
-                diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected none of " +
-                                              text_of(other.value) + ", which the pool of " +
-                                              to_string(draft.config.pools[other.owner].zone) + " has (" +
-                                              line(other.at) + ")");
-            }
-        }
-        if (carries_public_addresses_only(zone) && touches_rfc1918(range.value)) {
-            diagnostics.add(range.at, "found private addresses " + text_of(range.value) +
-                                          ", expected public ones: peering " + to_string(zone) +
-                                          " carries public addresses only (RFC 1918)");
-        }
-        for (const Located<InterfaceAddress4>& address : draft.addresses4) {
-            if (holds(range.value, address.value.address)) {
-                diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected them without " +
-                                              to_string(address.value.address) + ", which a leg has (" +
-                                              line(address.at) + ")");
-            }
-        }
-    }
-}
-
 // What Azure never announces there, and what must not leave there: the default route and private addresses.
 void check_accept(Diagnostics& diagnostics, const Draft& draft) {
     for (const Located<Prefix4>& accept : draft.accept4) {

@@ -6,6 +6,7 @@
 #include "control/config/nat_log_config.hpp"
 #include "control/config/prefix.hpp"
 #include "dataplane/base/zone.hpp"
+#include "dataplane/config/nat_static.hpp"
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/headers.hpp"
 
@@ -79,10 +80,17 @@ struct PoolConfig {
     std::uint16_t block_ports = 0;    // 0: no blocks
     std::uint16_t host_blocks = 1;
     NatTimeouts timeouts;           // seconds
+    bool any_protocol = false;      // those without ports, too
     bool inbound_refresh = true;
+    std::vector<NatStatic> statics;
+    std::vector<Ipv4Range> from_microsoft;  // disjoint, ascending: what sources from outside become
     std::uint32_t sessions = 65536;
     std::uint8_t high_water = 80;   // percent of them
     std::uint8_t low_water = 60;
+
+    bool has(be32 address) const noexcept {
+        return std::ranges::any_of(ranges, [address](Ipv4Range r) { return r.first <= address && address <= r.last; });
+    }
 };
 
 // The destinations that may be reached over one peering. No entry for a peering: any.

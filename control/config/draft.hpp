@@ -42,6 +42,8 @@ struct Draft {
     std::vector<Located<InterfaceAddress4>> addresses4;
     std::vector<Located<InterfaceAddress6>> addresses6;
     std::vector<Located<Ipv4Range>> ranges;
+    std::vector<Located<NatStatic>> statics;       // owner: index in Config::pools
+    std::vector<Located<Ipv4Range>> from_microsoft;
     std::vector<Located<Prefix4>> accept4;
     std::vector<Located<Prefix6>> accept6;
     std::vector<Located<Prefix4>> encrypt4;
@@ -64,7 +66,14 @@ void read_peering_bgp(Diagnostics& diagnostics, const YAML::Node& node, Zone zon
 // Completes `leg` from its peering's section and from `node`, the leg's own: one of them may be missing.
 void read_leg_bgp(Diagnostics& diagnostics, const YAML::Node* node, LegConfig& leg, Draft& draft);
 void read_tunnel_bgp(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
-// What `map`, a peering's nat section, says of how ports are given. After its ports.
+// A peering's nat section. `has_links`: its legs are on the links of a circuit.
+void read_nat(Diagnostics& diagnostics, const YAML::Node& node, Zone zone, bool has_links, Draft& draft);
+// Ascending; each of them is in `located`, too, with `pool` as its owner.
+std::vector<Ipv4Range> read_nat_ranges(Diagnostics& diagnostics, const YAML::Node& list, std::string_view expected,
+                                       std::size_t pool, std::vector<Located<Ipv4Range>>& located);
+// What `map`, such a section, says of sessions that begin outside. Its pools are those from `first` on.
+void read_nat_inbound(Diagnostics& diagnostics, const MapReader& map, Zone zone, std::size_t first, Draft& draft);
+// What `map` says of how ports are given. After its ports.
 void read_nat_rules(Diagnostics& diagnostics, const MapReader& map, PoolConfig& pool);
 void read_ike(Diagnostics& diagnostics, const YAML::Node& node, TunnelConfig& tunnel, Draft& draft);
 void read_nat_log(Diagnostics& diagnostics, const YAML::Node& node, Draft& draft);
@@ -74,6 +83,8 @@ std::optional<std::filesystem::path> read_file_name(Diagnostics& diagnostics, co
 
 // Reports what contradicts itself or the rules of the circuit, and completes what depends on the whole: a tunnel's leg.
 void check_draft(Diagnostics& diagnostics, Draft& draft);
+// The part of it that is about pools.
+void check_pools(Diagnostics& diagnostics, const Draft& draft);
 // The part of it that is about tunnels.
 void check_tunnels(Diagnostics& diagnostics, Draft& draft);
 // The part of it that is about BGP, fallbacks and the addresses of tunnels.

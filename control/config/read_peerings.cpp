@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <tuple>
 
 namespace twinspan {
 
@@ -45,7 +44,8 @@ public:
             for_each_item(diagnostics_, *legs, "a list of legs", [this](const YAML::Node& leg) { read_leg(leg); });
         }
         if (const auto nat = map.find("nat")) {
-            read_nat(*nat);
+            read_nat(diagnostics_, *nat, zone_, is_circuit_zone(zone_) && draft_.config.role == Role::on_premises,
+                     draft_);
         }
         if (const auto accept = map.find("accept")) {
             read_accept(*accept);
@@ -244,104 +244,6 @@ private:
             name = base + std::to_string(n);
         }
         return name;
-    }
-
-    void read_nat(const YAML::Node& node) {
-        const MapReader map{diagnostics_, node, schema::kNat};
-        if (!map.is_map()) {
-            return;
-        }
-        if (zone_ == Zone::lan || zone_ == Zone::private_peering) {
-            diagnostics_.add(map.position(), "found a pool on peering " + to_string(zone_) +
-                                                 ", expected one on public, microsoft or internet only: " +
-                                                 to_string(zone_) + " addresses are never translated");
-            return;
-        }
-        PoolConfig pool;
-        pool.zone = zone_;
-        std::pair ports{pool.first_port, pool.last_port};
-        map.read("ports", ports, "a range of ports like 1024-65535", parse_ports);
-        std::tie(pool.first_port, pool.last_port) = ports;
-        map.read("inbound-refresh", pool.inbound_refresh, "true or false", parse_bool);
-        read_nat_rules(diagnostics_, map, pool);
-        map.read_unsigned("sessions", pool.sessions, 1024, 1u << 26);
-        read_water(map, pool);
-        if (const auto timeouts = map.find("timeouts")) {
-            read_timeouts(*timeouts, pool.timeouts);
-        }
-        const auto addresses = map.require("pool", "the public addresses of the pool");
-        if (addresses && addresses->IsMap()) {
-            read_link_pools(*addresses, pool);
-        } else if (addresses) {
-            add_pool(*addresses, pool, map.position());
-        }
-    }
-
-    // Each link has a pool of its own, and a session does not outlive its link.
-    void read_link_pools(const YAML::Node& node, PoolConfig pool) {
-        const MapReader map{diagnostics_, node, schema::kLinkPools};
-        if (!is_circuit_zone(zone_) || draft_.config.role != Role::on_premises) {
-            diagnostics_.add(node, "found a pool for each link on peering " + to_string(zone_) +
-                                       ", expected one list of addresses: its legs have no link");
-            return;
-        }
-        for (const Link link : {Link::primary, Link::secondary}) {
-            if (const auto list = map.require(to_string(link), "the public addresses of that link's pool")) {
-                pool.link = link;
-                add_pool(*list, pool, position_of(*list));
-            }
-        }
-    }
-
-    void add_pool(const YAML::Node& list, PoolConfig pool, SourcePosition at) {
-        const std::size_t ranges_before = draft_.ranges.size();
-        read_ranges(list, draft_.config.pools.size());
-        if (list.IsSequence() && list.size() == 0) {
-            diagnostics_.unexpected(list, "at least one public address");
-        }
-        for (std::size_t i = ranges_before; i < draft_.ranges.size(); ++i) {
-            pool.ranges.push_back(draft_.ranges[i].value);
-        }
-        std::ranges::sort(pool.ranges, {}, &Ipv4Range::first);
-        draft_.pools.push_back(at);
-        draft_.config.pools.push_back(std::move(pool));
-    }
-
-    void read_ranges(const YAML::Node& list, std::size_t pool) {
-        constexpr std::uint32_t kMostAddresses = 65536;
-        for_each_item(diagnostics_, list, "a list of public addresses", [&](const YAML::Node& item) {
-            const auto range = read_scalar(
-                diagnostics_, item, "IPv4 addresses like 198.51.100.0/28, 198.51.100.7 or 198.51.100.2-198.51.100.9",
-                parse_range4);
-            if (range && range->last.host() - range->first.host() >= kMostAddresses) {
-                diagnostics_.unexpected(item, "at most 65536 addresses (a /16)");
-            } else if (range) {
-                draft_.ranges.push_back({*range, position_of(item), pool});
-            }
-        });
-    }
-
-    void read_water(const MapReader& map, PoolConfig& pool) {
-        constexpr std::string_view kShare = "a share from 1% to 100%";
-        map.read("high-water", pool.high_water, kShare, parse_percent);
-        map.read("low-water", pool.low_water, kShare, parse_percent);
-        if (pool.low_water >= pool.high_water) {
-            const auto low = map.find("low-water");
-            diagnostics_.add(low ? position_of(*low) : map.position(),
-                             "found low-water " + std::to_string(pool.low_water) + "%, expected less than high-water " +
-                                 std::to_string(pool.high_water) + "%");
-        }
-    }
-
-    void read_timeouts(const YAML::Node& node, NatTimeouts& out) {
-        constexpr std::string_view kTime = "a time from 1s to 168h, like 300s, 5m or 2h";
-        const MapReader map{diagnostics_, node, schema::kTimeouts};
-        map.read("udp", out.udp, kTime, parse_seconds);
-        map.read("tcp-established", out.tcp_established, kTime, parse_seconds);
-        map.read("tcp-transitory", out.tcp_transitory, kTime, parse_seconds);
-        map.read("tcp-closing", out.tcp_closing, kTime, parse_seconds);
-        map.read("icmp", out.icmp, kTime, parse_seconds);
-        map.read("other", out.other, kTime, parse_seconds);
     }
 
     void read_accept(const YAML::Node& node) {

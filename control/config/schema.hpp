@@ -28,11 +28,12 @@ inline constexpr std::string_view kLegBgp[] = {"peer",         "peer-asn",    "p
                                                "hold",         "bfd",         "bfd-interval",     "bfd-multiplier",
                                                "max-prefixes", "communities", "local-preference", "prepend"};
 inline constexpr std::string_view kVlan[] = {"outer", "inner", "ethertype"};
-inline constexpr std::string_view kNat[] = {"pool",     "ports",      "inbound-refresh", "reserved",
-                                            "mode",     "host-limit", "host-rate",       "port-blocks",
-                                            "timeouts", "sessions",   "high-water",      "low-water"};
+inline constexpr std::string_view kNat[] = {"pool",     "ports",      "protocols", "inbound-refresh", "reserved",
+                                            "mode",     "host-limit", "host-rate", "port-blocks",     "timeouts",
+                                            "sessions", "high-water", "low-water", "static",          "from-microsoft"};
 inline constexpr std::string_view kLinkPools[] = {"primary", "secondary"};
 inline constexpr std::string_view kPortBlocks[] = {"size", "per-host"};
+inline constexpr std::string_view kStatic[] = {"outside", "inside", "protocol", "port", "inside-port"};
 inline constexpr std::string_view kTimeouts[] = {"udp",  "tcp-established", "tcp-transitory", "tcp-closing", "icmp",
                                                  "other"};
 inline constexpr std::string_view kNatLog[] = {"collector", "transport", "sessions",         "mappings",
@@ -73,6 +74,7 @@ inline constexpr auto kSections = std::to_array<Section>({
     {"peerings.PEERING.nat.pool", kLinkPools},
     {"peerings.PEERING.nat.port-blocks", kPortBlocks},
     {"peerings.PEERING.nat.timeouts", kTimeouts},
+    {"peerings.PEERING.nat.static[]", kStatic},
     {"nat-log", kNatLog},
     {"tunnels.NAME", kTunnel},
     {"tunnels.NAME.lifetime", kLifetime},

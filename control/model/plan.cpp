@@ -176,11 +176,19 @@ void Planner::find_own() {
             add(address.prefix);
         }
     }
-    for (std::uint16_t pool = 0; pool < plan_.base.pools.size(); ++pool) {
-        for (const Ipv4Range range : plan_.base.pools[pool].addresses) {
+    for (std::uint16_t number = 0; number < plan_.base.pools.size(); ++number) {
+        const NatPool& pool = plan_.base.pools[number];
+        const auto add_range = [&](Ipv4Range range) {
             for (const IpPrefix& prefix : pool_prefixes(range)) {
-                own_.insert_or_assign(prefix, RouteResult{RouteKind::pool, pool});
+                own_.insert_or_assign(prefix, RouteResult{RouteKind::pool, number});
             }
+        };
+        std::ranges::for_each(pool.addresses, add_range);
+        for (const NatStatic& mapping : pool.statics.all()) {
+            add_range({mapping.outside, mapping.outside});
+        }
+        if (pool.from_microsoft != nullptr) {
+            std::ranges::for_each(pool.from_microsoft->addresses, add_range);
         }
     }
     for (const IpPrefix& prefix :

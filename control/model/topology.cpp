@@ -60,6 +60,63 @@ std::vector<PortLegs> make_ports(const World& world, const std::vector<Leg>& leg
     return ports;
 }
 
+namespace {
+
+std::uint32_t count_of(const std::vector<Ipv4Range>& ranges) {
+    std::uint32_t count = 0;
+    for (const Ipv4Range range : ranges) {
+        count += range.last.host() - range.first.host() + 1;
+    }
+    return count;
+}
+
+// The range that holds the address becomes the two around it.
+void take_out(std::vector<Ipv4Range>& ranges, be32 address) {
+    const auto it =
+        std::ranges::find_if(ranges, [address](Ipv4Range r) { return r.first <= address && address <= r.last; });
+    if (it == ranges.end()) {
+        return;
+    }
+    const Ipv4Range range = *it;
+    const auto at = ranges.erase(it);
+    std::vector<Ipv4Range> rest;
+    if (range.first < address) {
+        rest.push_back({range.first, to_be32(address.host() - 1)});
+    }
+    if (address < range.last) {
+        rest.push_back({to_be32(address.host() + 1), range.last});
+    }
+    ranges.insert(at, rest.begin(), rest.end());
+}
+
+void reserve(NatPool& pool, std::uint16_t port) {
+    if (pool.gives(port)) {
+        const auto after = std::ranges::find_if(pool.reserved, [port](PortRange r) { return port < r.first; });
+        pool.reserved.insert(after, {port, port});
+    }
+}
+
+// What static mappings have is not for others: whole addresses, and ports on all of them.
+void add_statics(const PoolConfig& from, NatPool& pool) {
+    for (const NatStatic& mapping : from.statics) {
+        if (mapping.whole_host()) {
+            take_out(pool.addresses, mapping.outside);
+        } else {
+            reserve(pool, mapping.outside_port.host());
+        }
+    }
+    pool.statics = NatStatics{from.statics};
+    if (!from.from_microsoft.empty()) {
+        NatPool source;
+        source.zone = from.zone;
+        source.addresses = from.from_microsoft;
+        source.address_count = count_of(source.addresses);
+        pool.from_microsoft = std::make_shared<const NatPool>(std::move(source));
+    }
+}
+
+}  // namespace
+
 std::vector<NatPool> make_pools(const Config& config) {
     std::vector<NatPool> pools;
     for (const PoolConfig& from : config.pools) {
@@ -67,9 +124,6 @@ std::vector<NatPool> make_pools(const Config& config) {
         pool.zone = from.zone;
         pool.link = from.link;
         pool.addresses = from.ranges;
-        for (const Ipv4Range range : from.ranges) {
-            pool.address_count += range.last.host() - range.first.host() + 1;
-        }
         pool.first_port = from.first_port;
         pool.last_port = from.last_port;
         pool.reserved = from.reserved;
@@ -81,7 +135,10 @@ std::vector<NatPool> make_pools(const Config& config) {
         pool.block_ports = from.block_ports;
         pool.host_blocks = from.host_blocks;
         pool.timeouts = from.timeouts;
+        pool.any_protocol = from.any_protocol;
         pool.inbound_refresh = from.inbound_refresh;
+        add_statics(from, pool);
+        pool.address_count = count_of(pool.addresses);
         pools.push_back(std::move(pool));
     }
     return pools;

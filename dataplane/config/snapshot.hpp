@@ -2,6 +2,7 @@
 #pragma once
 
 #include "dataplane/base/zone.hpp"
+#include "dataplane/config/nat_static.hpp"
 #include "dataplane/config/route_result.hpp"
 #include "dataplane/config/tunnel.hpp"
 #include "dataplane/packet/headers.hpp"
@@ -9,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace twinspan {
@@ -108,7 +110,15 @@ struct NatPool {
     bool any_protocol = false;    // those without ports too, by address alone
     bool inbound_refresh = true;  // what comes in keeps a session alive, too (RFC 4787 REQ-6)
 
-    bool has_options() const noexcept { return !inbound_refresh; }
+    NatStatics statics;           // their whole hosts' outside addresses are not among `addresses`
+    // What hosts outside that begin sessions have for an address inside (twice NAT); null: their own.
+    std::shared_ptr<const NatPool> from_microsoft;
+
+    // Whether NatIn has to look for something with every packet.
+    bool has_options() const noexcept { return !inbound_refresh || from_microsoft != nullptr; }
+    bool stands_for_outside(be32 address) const noexcept {
+        return from_microsoft != nullptr && from_microsoft->holds(address);
+    }
 
     bool knows_hosts() const noexcept {
         return mapping == NatMapping::endpoint_independent || host_sessions != 0 || host_rate != 0 || block_ports != 0;

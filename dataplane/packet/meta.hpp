@@ -18,6 +18,7 @@ inline constexpr std::uint8_t kLaterFragment = 2;  // no L4 header here
 inline constexpr std::uint8_t kMulticast = 4;      // L2 destination is broadcast or multicast
 inline constexpr std::uint8_t kInjected = 8;       // from Linux
 inline constexpr std::uint8_t kUrgent = 16;        // Punt: of a protocol whose loss takes links or tunnels down
+inline constexpr std::uint8_t kTranslated = 32;    // NatReply: NatOut has nothing left to do
 }  // namespace meta_flag
 
 // After Parse, the mbuf's data starts at the IP header; the L2 bytes lie untouched before it.

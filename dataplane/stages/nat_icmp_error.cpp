@@ -166,9 +166,11 @@ Verdict translate_icmp_error_out(NatTable& nat, rte_mbuf& m, std::uint16_t pool)
     }
     const NatKey outside = session->outside();
     const be16 port = outside.port();
-    rewrite_embedded(m, e, {src, outside.address(), e.protocol == +IpProtocol::icmp ? port : src_port, port});
+    rewrite_embedded(
+        m, e,
+        {outside.remote(), outside.address(), e.protocol == +IpProtocol::icmp ? port : outside.remote_port(), port});
     // The sender may be a router on the way to the host: its address is private as well (RFC 5508 REQ-5c).
-    rewrite_addresses(m, outside.address(), src);
+    rewrite_addresses(m, outside.address(), outside.remote());
     return Verdict::keep();
 }
 
@@ -185,8 +187,11 @@ Verdict translate_icmp_error_in(NatTable& nat, rte_mbuf& m) noexcept {
         return Drop::nat_no_session;
     }
     const NatKey inside = session->inside();
-    rewrite_embedded(m, e, {inside.address(), dst, inside.port(), dst_port});
-    rewrite_addresses(m, ip.src, inside.address());
+    const be16 port = inside.port();
+    rewrite_embedded(
+        m, e, {inside.address(), inside.remote(), port, e.protocol == +IpProtocol::icmp ? port : inside.remote_port()});
+    // A remote host that has another address inside hides the routers on its way, too.
+    rewrite_addresses(m, inside.remote() == dst ? ip.src : inside.remote(), inside.address());
     return Verdict::keep();
 }
 

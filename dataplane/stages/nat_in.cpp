@@ -3,6 +3,7 @@
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/stages/nat_aside.hpp"
 #include "dataplane/stages/nat_icmp_error.hpp"
+#include "dataplane/stages/nat_inbound.hpp"
 #include "dataplane/stages/nat_rewrite.hpp"
 #include "dataplane/state/nat_table.hpp"
 
@@ -53,17 +54,6 @@ bool prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
     return true;
 }
 
-// RFC 4787 REQ-8, where the pool's filter is open: a mapping takes whatever begins a conversation.
-[[gnu::noinline]] NatTable::Opened open_session(Context& ctx, rte_mbuf& m, const NatKey& key) noexcept {
-    const PacketMeta& md = meta(m);
-    const NatPool& pool = ctx.config->pools[RouteResult::from_raw(md.route).index()];
-    const bool begins = md.protocol == +IpProtocol::tcp
-                            ? (header_at<TcpHeader>(m, md.l4_offset).flags & (kTcpSyn | kTcpAck | kTcpRst)) == kTcpSyn
-                            : begins_session(m, md);
-    return pool.open_filter && begins ? ctx.nat->open_mapped(ctx.worker, key, pool, ctx.now_seconds)
-                                      : NatTable::Opened{nullptr, Drop::nat_no_session};
-}
-
 // RFC 4787 REQ-6: what comes from outside may be kept from keeping sessions alive, at the pool's wish.
 bool may_refresh(const Context& ctx, const PacketMeta& md) noexcept {
     return ctx.config->pools[RouteResult::from_raw(md.route).index()].inbound_refresh;
@@ -88,14 +78,19 @@ void translate(Context& ctx, Batch& batch) noexcept {
         const NatKey& key = keys[i++];
         PacketMeta& md = meta(m);
         if (session == nullptr && key.rest != 0) [[unlikely]] {
-            const NatTable::Opened opened = open_session(ctx, m, key);
+            const NatTable::Opened opened = open_from_outside(ctx, m, key);
             if (opened.session == nullptr) {
                 return opened.reason;
             }
             session = opened.session;
         }
-        if (session != nullptr && rewrite_in(m, md, *session) && (!kOptions || may_refresh(ctx, md))) [[likely]] {
-            session->seen(ctx.now_seconds);
+        if (session != nullptr) [[likely]] {
+            if (rewrite_in(m, md, *session) && (!kOptions || may_refresh(ctx, md))) [[likely]] {
+                session->seen(ctx.now_seconds);
+            }
+            if (kOptions && (session->flags.load(std::memory_order_relaxed) & kNatTwice) != 0) {
+                rewrite_remote_in(m, md, *session);
+            }
         }
         md.zone = Zone::translated;
         return Verdict::keep();

@@ -4,6 +4,7 @@
 #include "dataplane/packet/icmp_error.hpp"
 #include "dataplane/stages/nat_aside.hpp"
 #include "dataplane/stages/nat_icmp_error.hpp"
+#include "dataplane/stages/nat_inbound.hpp"
 #include "dataplane/stages/nat_rewrite.hpp"
 #include "dataplane/state/nat_table.hpp"
 
@@ -21,10 +22,16 @@ struct PoolOfEgress {
     static std::uint16_t of(const Context& ctx, const PacketMeta& md) noexcept {
         return ctx.config->egresses[md.egress].pool;
     }
+    static Verdict error(Verdict verdict, const PacketMeta&) noexcept { return verdict; }
 };
 struct PoolOfRoute {
     static std::uint16_t of(const Context&, const PacketMeta& md) noexcept {
         return static_cast<std::uint16_t>(RouteResult::from_raw(md.route).index());
+    }
+    // Our own may be about a packet that was on its way to the outside: NatIn knows that session.
+    static Verdict error(Verdict verdict, const PacketMeta& md) noexcept {
+        const bool unknown = !verdict.kept() && verdict.reason() == Drop::nat_no_session;
+        return unknown && md.zone == Zone::self ? Verdict::keep() : verdict;
     }
 };
 
@@ -48,7 +55,7 @@ Verdict prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
     }
     if (what.kind == NatKind::icmp_error) [[unlikely]] {
         key = {};
-        return translate_icmp_error_out(*ctx.nat, m, pool);
+        return PoolOf::error(translate_icmp_error_out(*ctx.nat, m, pool), md);
     }
     key = key_of(m, md, pool);
     return Verdict::keep();
@@ -63,7 +70,7 @@ Verdict prepare(Context& ctx, rte_mbuf& m, NatKey& key) noexcept {
         }
         return session;
     }
-    const NatTable::Opened opened = ctx.nat->open(ctx.worker, key, ctx.config->pools[key.pool()], ctx.now_seconds);
+    const NatTable::Opened opened = open_from_inside(ctx, key);
     if (opened.session == nullptr) {
         end_with_icmp(ctx, m, opened.reason, IcmpError::prohibited);
     }

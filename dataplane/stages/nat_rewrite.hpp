@@ -68,4 +68,22 @@ inline bool rewrite_in(rte_mbuf& m, PacketMeta& md, NatSession& session) noexcep
     return true;
 }
 
+// The remote end, of a session that has another one inside (kNatTwice). Checksums are right already: the session's
+// deltas are of both ends.
+inline void rewrite_remote_out(rte_mbuf& m, PacketMeta& md, const NatSession& session) noexcept {
+    const NatKey outside = session.outside();
+    header_at<Ipv4Header>(m, 0).dst = outside.remote();
+    if (md.protocol == +IpProtocol::tcp || md.protocol == +IpProtocol::udp) {
+        md.dst_port = header_at<UdpHeader>(m, md.l4_offset).dst_port = outside.remote_port();
+    }
+}
+
+inline void rewrite_remote_in(rte_mbuf& m, PacketMeta& md, const NatSession& session) noexcept {
+    const NatKey inside = session.inside();
+    header_at<Ipv4Header>(m, 0).src = inside.remote();
+    if (md.protocol == +IpProtocol::tcp || md.protocol == +IpProtocol::udp) {
+        md.src_port = header_at<UdpHeader>(m, md.l4_offset).src_port = inside.remote_port();
+    }
+}
+
 }  // namespace twinspan

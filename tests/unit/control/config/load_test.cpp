@@ -143,6 +143,19 @@ TEST(LoadConfig, ReadsAPoolForEachLink) {
     EXPECT_EQ(config->nat_sessions(), 65536u + 2 * 2000);
 }
 
+TEST(LoadConfig, GivesStaticMappingsToThePoolThatHasTheirAddress) {
+    std::string text = vector_text("nva.yaml");
+    text.replace(text.find("pool: [198.51.100.0/28]"), 23,
+                 "pool: { primary: [198.51.100.0/29], secondary: [198.51.100.8/29] }, static: "
+                 "[ { outside: 198.51.100.9, inside: 10.9.0.1 }, { outside: 198.51.100.1, inside: 10.9.0.1 } ]");
+    const auto config = parse_config(text, "nva.yaml");
+    ASSERT_TRUE(config) << "one inside end in each pool";
+    ASSERT_EQ(config->pools.at(1).statics.size(), 1u);
+    EXPECT_EQ(to_string(config->pools[1].statics[0].outside), "198.51.100.1");
+    ASSERT_EQ(config->pools.at(2).statics.size(), 1u);
+    EXPECT_EQ(to_string(config->pools[2].statics[0].outside), "198.51.100.9");
+}
+
 TEST(LoadConfig, ReadsTheAzureEndOfTheLab) {
     const Config config = good("azgw.yaml");
     EXPECT_EQ(config.role, Role::azure);
@@ -205,6 +218,16 @@ TEST(LoadConfig, ReadsEveryKey) {
     EXPECT_EQ(pool.timeouts.icmp, 30u);
     EXPECT_EQ(pool.timeouts.other, 600u);
     EXPECT_EQ(pool.sessions, 262144u);
+    ASSERT_EQ(pool.statics.size(), 3u);
+    EXPECT_TRUE(pool.statics[0].whole_host());
+    EXPECT_EQ(to_string(pool.statics[0].outside), "198.51.100.2");
+    EXPECT_EQ(to_string(pool.statics[1].inside), "10.66.0.21");
+    EXPECT_EQ(pool.statics[1].protocol, +IpProtocol::tcp);
+    EXPECT_EQ(pool.statics[1].outside_port.host(), 2443);
+    EXPECT_EQ(pool.statics[1].inside_port.host(), 8443);
+    EXPECT_EQ(pool.statics[2].inside_port.host(), 53);
+    EXPECT_EQ(to_string(pool.from_microsoft.at(0).last), "10.66.255.15");
+    EXPECT_TRUE(pool.any_protocol);
     EXPECT_FALSE(pool.inbound_refresh);
     EXPECT_EQ(to_string(config.accept.at(0).prefixes6.at(0)), "2603:1000::/24");
     EXPECT_EQ(config.tunnels.at(0).mtu, 1450);

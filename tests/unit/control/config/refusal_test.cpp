@@ -133,6 +133,45 @@ const Row kRows[] = {
     {"pool_with_leg_address", kNva, "198.51.100.16/30", "203.0.113.0-203.0.113.3",
      "f:23:19: found pool addresses 203.0.113.0-203.0.113.3, expected them without 203.0.113.1, which a leg has (line "
      "26)"},
+    {"pool_protocols", kNva, "pool: [198.51.100.16/30]", "pool: [198.51.100.16/30], protocols: all",
+     "f:23:49: found 'all', expected any, or tcp-udp-icmp"},
+    {"static_on_public", kNva, "pool: [198.51.100.16/30]",
+     "pool: [198.51.100.16/30], static: [ { outside: 198.51.100.16, inside: 10.10.0.7 } ]",
+     "f:23:46: found static on peering public, expected it on microsoft only: nobody begins sessions from public"},
+    {"from_microsoft_on_public", kNva, "pool: [198.51.100.16/30]",
+     "pool: [198.51.100.16/30], from-microsoft: [10.9.0.1]",
+     "f:23:54: found from-microsoft on peering public, expected it on microsoft only: nobody begins sessions from "
+     "public"},
+    {"static_outside_the_pool", kNva, "pool: [198.51.100.0/28]",
+     "pool: [198.51.100.0/28], static: [ { outside: 198.51.100.16, inside: 10.10.0.7 } ]",
+     "f:28:47: found outside address 198.51.100.16, expected one of the peering's pool"},
+    {"static_of_half_a_port", kNva, "pool: [198.51.100.0/28]",
+     "pool: [198.51.100.0/28], static: [ { outside: 198.51.100.1, inside: 10.10.0.7, port: 7 } ]",
+     "f:28:47: found half a port mapping, expected protocol and port, or neither: then all of the host is mapped"},
+    {"static_twice_outside", kNva, "pool: [198.51.100.0/28]",
+     "pool: [198.51.100.0/28], static: [ { outside: 198.51.100.1, inside: 10.10.0.7 }, { outside: 198.51.100.1, "
+     "inside: "
+     "10.10.0.8, protocol: tcp, port: 7 } ]",
+     "f:28:93: found the outside end of another static mapping, expected it once (line 28)"},
+    {"static_twice_inside", kNva, "pool: [198.51.100.0/28]",
+     "pool: [198.51.100.0/28], static: [ { outside: 198.51.100.1, inside: 10.10.0.7 }, { outside: 198.51.100.2, "
+     "inside: "
+     "10.10.0.7 } ]",
+     "f:28:93: found the inside end of another static mapping, expected it once (line 28)"},
+    {"static_for_ourselves", kNva, "pool: [198.51.100.0/28]",
+     "pool: [198.51.100.0/28], static: [ { outside: 198.51.100.1, inside: 10.10.0.1 } ]",
+     "f:28:47: found inside address 10.10.0.1, expected that of a host, not ours"},
+    {"from_microsoft_in_a_pool", kNva, "pool: [198.51.100.0/28]",
+     "pool: [198.51.100.0/28], from-microsoft: [198.51.100.8/29]",
+     "f:28:54: found addresses 198.51.100.8-198.51.100.15, expected none of 198.51.100.0-198.51.100.15, which a pool "
+     "has "
+     "(line 28)"},
+    {"from_microsoft_with_a_pool_for_each_link", kNva, "pool: [198.51.100.0/28]",
+     "pool: { primary: [198.51.100.0/29], secondary: [198.51.100.8/29] }, from-microsoft: [10.9.0.1]",
+     "f:28:96: found from-microsoft with a pool for each link, expected one pool for both: replies to these addresses "
+     "name no link"},
+    {"from_microsoft_of_nothing", kNva, "pool: [198.51.100.0/28]", "pool: [198.51.100.0/28], from-microsoft: []",
+     "f:28:53: found a list, expected at least one address"},
     {"pool_host_bits", kNva, "198.51.100.16/30", "198.51.100.17/30",
      "f:23:19: found '198.51.100.17/30', expected IPv4 addresses like 198.51.100.0/28, 198.51.100.7 or "
      "198.51.100.2-198.51.100.9"},

@@ -54,6 +54,31 @@ TEST_F(Compile, gives_pools_their_options) {
     EXPECT_EQ(snapshot->pools[0].timeouts.tcp_closing, 77u);
 }
 
+TEST_F(Compile, keeps_static_mappings_apart_and_routes_stand_ins_to_their_pool) {
+    PoolConfig& pool = world.config.pools[0];
+    pool.statics = {{.outside = ip("198.51.100.5").v4(), .inside = ip("10.10.0.20").v4()},
+                    {.outside = ip("198.51.100.6").v4(),
+                     .inside = ip("10.10.0.21").v4(),
+                     .protocol = 6,
+                     .outside_port = to_be16(8080),
+                     .inside_port = to_be16(80)}};
+    pool.from_microsoft = {{ip("10.66.255.0").v4(), ip("10.66.255.3").v4()}};
+    compile();
+    const NatPool& made = snapshot->pools[0];
+    EXPECT_EQ(made.address_count, 15u);
+    EXPECT_FALSE(made.holds(ip("198.51.100.5").v4())) << "a whole host's";
+    EXPECT_TRUE(made.holds(ip("198.51.100.4").v4()) && made.holds(ip("198.51.100.6").v4()));
+    EXPECT_FALSE(made.gives(8080)) << "reserved";
+    EXPECT_TRUE(made.gives(8081));
+    EXPECT_NE(made.statics.from_outside(ip("198.51.100.6").v4(), 6, to_be16(8080)), nullptr);
+    EXPECT_TRUE(made.stands_for_outside(ip("10.66.255.3").v4()));
+    EXPECT_FALSE(made.stands_for_outside(ip("10.66.255.4").v4()));
+    EXPECT_TRUE(snapshot->has_nat_options);
+    for (const char* address : {"198.51.100.5", "198.51.100.6", "10.66.255.0"}) {
+        EXPECT_EQ(lookup(address), (RouteResult{RouteKind::pool, 0})) << address;
+    }
+}
+
 TEST_F(Compile, looks_for_no_options_where_there_are_none) {
     compile();
     EXPECT_FALSE(snapshot->has_nat_options);
