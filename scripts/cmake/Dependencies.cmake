@@ -12,13 +12,14 @@ pkg_check_modules(MNL REQUIRED IMPORTED_TARGET libmnl)
 pkg_check_modules(DPDK REQUIRED libdpdk>=22.11)
 
 # DPDK's headers are not ours to warn about, and its -march is Debian's choice for Debian's build. Its forced include
-# of rte_config.h stays: the headers are wrong without it.
+# of rte_config.h stays, for the headers are wrong without it, but where it is the first of the precompiled headers: GCC
+# takes those only when no other include comes before.
 list(REMOVE_ITEM DPDK_INCLUDE_DIRS /usr/include)
 list(FILTER DPDK_CFLAGS_OTHER EXCLUDE REGEX "^-m(arch|tune|cpu)=")
 list(JOIN DPDK_CFLAGS_OTHER " " dpdk_flags)
 separate_arguments(dpdk_flags UNIX_COMMAND "${dpdk_flags}")
-list(TRANSFORM dpdk_flags REPLACE "^-include$" "SHELL:-include")
-string(REPLACE "SHELL:-include;" "SHELL:-include " dpdk_flags "${dpdk_flags}")
+string(REPLACE "-include;rte_config.h"
+       "$<$<NOT:$<BOOL:$<TARGET_PROPERTY:TWINSPAN_PRECOMPILED>>>:SHELL:-include rte_config.h>" dpdk_flags "${dpdk_flags}")
 
 add_library(twinspan_dpdk INTERFACE)
 add_library(twinspan::dpdk ALIAS twinspan_dpdk)

@@ -18,6 +18,11 @@ foreach(suite IN ITEMS unit/crypto unit/dataplane unit/control eal)
         target_link_libraries(${name}_test PRIVATE twinspan_test_support twinspan_control)
     endif()
     target_link_libraries(${name}_test PRIVATE GTest::gmock GTest::gtest_main)
+    if(suite STREQUAL "unit/control")
+        twinspan_precompile(${name}_test <gtest/gtest.h> <rte_mbuf.h> <rte_rcu_qsbr.h> <nlohmann/json.hpp>)
+    elseif(NOT suite STREQUAL "unit/crypto")
+        twinspan_precompile(${name}_test <gtest/gtest.h> <rte_mbuf.h> <rte_rcu_qsbr.h>)
+    endif()
     gtest_discover_tests(${name}_test TEST_PREFIX ${name}. DISCOVERY_MODE PRE_TEST
                          WORKING_DIRECTORY ${PROJECT_SOURCE_DIR}
                          PROPERTIES LABELS unit TIMEOUT 120)
