@@ -41,6 +41,11 @@ bool begins_outside(rte_mbuf& m, const PacketMeta& md, bool is_static) noexcept 
                : begins_session(m, md);
 }
 
+// NatHairpin has given it a source of a pool.
+bool is_hairpin(const Context& ctx, const NatKey& outside) noexcept {
+    return ctx.config->route_to(outside.remote()).kind() == RouteKind::pool;
+}
+
 }  // namespace
 
 NatTable::Opened open_from_outside(Context& ctx, rte_mbuf& m, const NatKey& outside) noexcept {
@@ -48,7 +53,7 @@ NatTable::Opened open_from_outside(Context& ctx, rte_mbuf& m, const NatKey& outs
     const std::uint16_t index = pool_of(md);
     const NatPool& pool = ctx.config->pools[index];
     if (pool.zone == Zone::public_peering) {
-        return {nullptr, Drop::unsolicited};
+        return {nullptr, is_hairpin(ctx, outside) ? Drop::nat_no_session : Drop::unsolicited};
     }
     const NatStatic* mapping = pool.statics.from_outside(outside.address(), outside.protocol(), outside.port());
     if (!begins_outside(m, md, mapping != nullptr)) {  // an earlier packet of the burst may have made it
@@ -59,9 +64,8 @@ NatTable::Opened open_from_outside(Context& ctx, rte_mbuf& m, const NatKey& outs
     }
     const NatKey inside = nat_key(mapping->inside, outside.remote(), mapping->to_inside(outside.port()),
                                   outside.remote_port(), outside.protocol(), index);
-    const bool hairpin = ctx.config->route_to(outside.remote()).kind() == RouteKind::pool;
     return ctx.nat->open_inbound(ctx.worker, outside, inside, pool, ctx.now_seconds,
-                                 hairpin ? nullptr : pool.from_microsoft.get());
+                                 is_hairpin(ctx, outside) ? nullptr : pool.from_microsoft.get());
 }
 
 NatTable::Opened open_from_inside(Context& ctx, const NatKey& inside) noexcept {

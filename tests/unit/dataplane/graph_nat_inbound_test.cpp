@@ -98,6 +98,7 @@ TEST_F(GraphNatInbound, PublicPeeringTakesNoSession) {
     config.pools[1].statics = NatStatics{{whole_host("198.51.100.17", kHost)}};
     end(from_msee(test::udp_packet(spec("52.239.1.1", 7000, "198.51.100.17", 22)), 200), Drop::unsolicited);
     EXPECT_EQ(table.usage(1).opened, 0u);
+    end(from_lan(test::udp_packet(spec(kHost, 7000, "198.51.100.17", 22))), Drop::nat_no_session);
 }
 
 TEST_F(GraphNatInbound, InsideHostsReachAStaticPortByItsOutsideAddress) {

@@ -403,6 +403,36 @@ TEST_F(Nat, ErrorsWithWrongChecksumsAreDropped) {
     EXPECT_EQ(out(from_inside), std::nullopt);
 }
 
+// RFC 5508 REQ-3b: options in the quoted header, and in the error's own, are stepped over and stay.
+TEST_F(Nat, ErrorsMayHaveOptionsAndQuoteThem) {
+    for (const std::size_t quoted : {std::size_t{4}, std::size_t{12}, std::size_t{40}}) {
+        for (const std::size_t own : {std::size_t{0}, std::size_t{8}}) {
+            const auto spec = [&](const char* src, const char* dst) {
+                return PacketSpec{.src = src, .dst = dst, .ip_options = Bytes(own, 1)};
+            };
+            const auto tcp =
+                with(tcp_packet, [&](PacketSpec& s) { s.ip_options = Bytes(quoted, 1), s.payload = filler(20); });
+            const Bytes sent = tcp(outbound(kHost, 5000));
+            const std::optional<Bytes> ours = out(sent);
+            ASSERT_TRUE(ours);
+            for (const std::size_t cut : {28 + quoted, 38 + quoted, sent.size()}) {
+                EXPECT_EQ(in(icmp_error_packet(spec("203.0.113.77", kPool), 11, 0, std::span{*ours}.first(cut))),
+                          icmp_error_packet(spec("203.0.113.77", kHost), 11, 0, std::span{sent}.first(cut)))
+                    << quoted << ' ' << own << ' ' << cut;
+            }
+            const Bytes arrived = tcp(inbound(kPool, kPort));
+            const std::optional<Bytes> delivered = in(arrived);
+            ASSERT_TRUE(delivered);
+            EXPECT_EQ(out(icmp_error_packet(spec(kHost, kServer), 3, 3, *delivered)),
+                      icmp_error_packet(spec(kPool, kServer), 3, 3, arrived));
+            const std::uint64_t before = world_.drops(Drop::malformed_frame);
+            EXPECT_EQ(in(icmp_error_packet(spec("203.0.113.77", kPool), 11, 0, std::span{*ours}.first(27 + quoted))),
+                      std::nullopt);
+            EXPECT_EQ(world_.drops(Drop::malformed_frame), before + 1) << "no eight bytes behind the options";
+        }
+    }
+}
+
 // RFC 5508 REQ-4b, REQ-5b: type and code stay; REQ-3d: what is behind the quote (RFC 4884) stays as well.
 TEST_F(Nat, ErrorsKeepTypeCodeAndExtensions) {
     const Bytes sent = udp_packet(outbound(kHost, 5000, filler(20)));
