@@ -6,12 +6,14 @@
 //                        │                                    ├ too long, may be cut ► (NAT out) ► fragment ► as above
 //                        │                                    └ neighbour unknown ► glean ► Linux
 //                        ├ to a pool ─► NAT in ─► route ► forward
-//                        │    aside: fragment ► reassemble ► NAT as before; from the inside ► hairpin ► NAT in, or to
-//                        who │    began outside and has another address here ► NAT reply ► route ► forward ├ to us ─┬
-//                        ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward │        ├ else ► UDP decap ┬ ESP ─►
-//                        ESP in ► as above │        │                  └ else ► punt ► Linux │        └ fragment ►
-//                        reassemble ► as above ├ to a connected subnet, neighbour unknown ► glean └ no route, blackhole
-//                        ► drop
+//                        │    aside: fragment ► reassemble ► NAT as before; from the inside ► hairpin ► NAT in, or
+//                        │           ► NAT reply ► route ► forward, to who began outside and has another address here
+//                        ├ to us ─┬ ESP ─► ESP in ► inner parse ► clamp MSS ► route ► forward
+//                        │        ├ else ► UDP decap ┬ ESP ─► ESP in ► as above
+//                        │        │                  └ else ► punt ► Linux
+//                        │        └ fragment ► reassemble ► as above
+//                        ├ to a connected subnet, neighbour unknown ► glean
+//                        └ no route, blackhole ► drop
 #pragma once
 
 #include "dataplane/config/snapshot.hpp"
