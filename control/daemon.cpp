@@ -259,6 +259,7 @@ void Daemon::tick() {
 
 void Daemon::tick_nat() {
     const auto now = std::chrono::steady_clock::now();
+    dataplane_->date_nat();
     nat_status_->tick(now);
     if (nat_log_) {
         nat_log_->tick(now, std::chrono::system_clock::now());

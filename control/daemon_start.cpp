@@ -3,6 +3,7 @@
 #include "control/daemon_tables.hpp"
 #include "control/log.hpp"
 #include "control/model/topology.hpp"
+#include "control/nat/nat_kept.hpp"
 #include "control/netlink/xfrm_requests.hpp"
 #include "control/rpc/commands.hpp"
 #include "control/shared_ports.hpp"
@@ -32,6 +33,8 @@ DataplaneOptions options_of(const Config& config) {
     options.buffers = config.dpdk.buffers;
     options.nat_sessions = std::max(config.nat_sessions(), kFewestSessions);
     options.nat_events = config.nat_log ? wanted_events(*config.nat_log) : 0;
+    options.keep_nat = !config.pools.empty();
+    options.nat_saved = config.state_dir / "nat-sessions";
     options.max_routes4 = config.limits.routes_ipv4;
     options.max_routes6 = config.limits.routes_ipv6;
     options.eal_args = config.dpdk.args;
@@ -88,6 +91,9 @@ Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile>
         auto first = d.failover_->first();
         return first ? d.dataplane_->start(std::move(*first)) : std::unexpected(first.error());
     });
+    if (done && !d.world_.config.pools.empty()) {
+        tell_nat_kept(d.dataplane_->nat_kept(), d.metrics_);
+    }
     then([&] { return d.steer(); });
     if (!done) {
         return std::unexpected(done.error());
@@ -311,6 +317,7 @@ Result<void> Daemon::open_socket() {
     status_.port_stats = [this](std::uint16_t port) { return dataplane_->port_stats(port); };
     status_.steered = [this](std::uint16_t port) { return dataplane_->steered(port); };
     status_.nat = &dataplane_->nat();
+    status_.nat_kept = &dataplane_->nat_kept();
     status_.nat_status = nat_status_.get();
     status_.metrics = &metrics_;
     const std::filesystem::path path = std::filesystem::path{kRunDirectory} / (world_.config.name + ".sock");

@@ -68,6 +68,14 @@ enum class Metric : std::uint8_t {
     nat_log_unsent,
     nat_log_connections,
     nat_log_connected,
+    nat_restored,
+    nat_left_out_expired,  // from here on as NatLeftOut
+    nat_left_out_no_pool,
+    nat_left_out_no_address,
+    nat_left_out_taken,
+    nat_left_out_host_limit,
+    nat_left_out_no_room,
+    nat_left_out_nonsense,
 };
 
 enum class MetricKind : std::uint8_t { counter, gauge };
@@ -175,6 +183,21 @@ inline constexpr auto kMetricInfo = std::to_array<MetricInfo>({
     {Metric::nat_log_connections, MetricKind::counter, "nat_log_connections_total",
      "How often a way to the collector was opened"},
     {Metric::nat_log_connected, MetricKind::gauge, "nat_log_connected", "1 when messages can be sent"},
+    {Metric::nat_restored, MetricKind::counter, "nat_restored_total", "NAT sessions of an earlier run that went on"},
+    {Metric::nat_left_out_expired, MetricKind::counter, "nat_left_out_expired_total",
+     "NAT sessions of an earlier run that have been idle for too long"},
+    {Metric::nat_left_out_no_pool, MetricKind::counter, "nat_left_out_no_pool_total",
+     "The same whose pool is gone, or down"},
+    {Metric::nat_left_out_no_address, MetricKind::counter, "nat_left_out_no_address_total",
+     "The same whose address or port is none of the pool's any more"},
+    {Metric::nat_left_out_taken, MetricKind::counter, "nat_left_out_taken_total",
+     "The same whose address and port another session has"},
+    {Metric::nat_left_out_host_limit, MetricKind::counter, "nat_left_out_host_limit_total",
+     "The same whose host has as many as it may"},
+    {Metric::nat_left_out_no_room, MetricKind::counter, "nat_left_out_no_room_total",
+     "The same that the table had no room for"},
+    {Metric::nat_left_out_nonsense, MetricKind::counter, "nat_left_out_nonsense_total",
+     "Records of an earlier run that were torn, or never sessions"},
 });
 inline constexpr std::size_t kMetricCount = kMetricInfo.size();
 

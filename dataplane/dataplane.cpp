@@ -7,15 +7,19 @@
 #include "dataplane/io/buffers.hpp"
 #include "dataplane/io/eal.hpp"
 #include "dataplane/io/eal_memory.hpp"
+#include "dataplane/io/nat_keeper.hpp"
 #include "dataplane/io/port.hpp"
 #include "dataplane/io/punt_thread.hpp"
+#include "dataplane/nat_restart.hpp"
 #include "dataplane/state/nat_table.hpp"
 #include "dataplane/state/reassembly.hpp"
 #include "dataplane/worker.hpp"
 
 #include <rte_cycles.h>
 
+#include <algorithm>
 #include <atomic>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -42,6 +46,18 @@ struct WorkerThread {
     std::thread thread;
 };
 
+constexpr std::uint32_t kLeastMib = 64;  // for EAL, when most of its share of huge pages has gone to what is kept
+
+std::optional<NatKeeper> open_keeper(const DataplaneOptions& options) {
+    if (!options.keep_nat) {
+        return std::nullopt;
+    }
+    return NatKeeper::open({.name = options.name,
+                            .sessions = options.nat_sessions,
+                            .hugepages = options.hugepages,
+                            .saved = options.nat_saved});
+}
+
 Error mtu_error(const std::string& what, std::uint16_t mtu, std::uint16_t most) {
     return {what + ": MTU " + std::to_string(mtu) + " is more than the " + std::to_string(most) +
             " that buffers are made for"};
@@ -51,7 +67,8 @@ Error mtu_error(const std::string& what, std::uint16_t mtu, std::uint16_t most) 
 
 // Declared in the order of need: what comes later uses what comes before, and ends first.
 struct Dataplane::Impl {
-    Impl(const DataplaneOptions& o, Eal e) : options(o), eal(std::move(e)) {}
+    Impl(const DataplaneOptions& o, Eal e, std::optional<NatKeeper> k)
+        : options(o), eal(std::move(e)), keeper(std::move(k)) {}
     ~Impl() {
         stop();
         for (const auto& ring : owners) {
@@ -69,6 +86,8 @@ struct Dataplane::Impl {
 
     DataplaneOptions options;
     Eal eal;
+    std::optional<NatKeeper> keeper;  // under the lock that `eal` holds
+    NatKept kept;
     BufferPool buffers;
     BufferPool large_buffers;
     std::unique_ptr<Reassembly> reassembly;
@@ -114,7 +133,9 @@ Result<void> Dataplane::Impl::make_tables() {
     nat =
         std::make_unique<NatTable>(NatTableOptions{.sessions = options.nat_sessions,
                                                    .workers = options.workers,
-                                                   .memory = options.hugepages ? eal_memory() : NatMemory::anonymous()},
+                                                   .seed = keeper ? keeper->seed() : 0,
+                                                   .memory = options.hugepages ? eal_memory() : NatMemory::anonymous(),
+                                                   .records = keeper ? keeper->records() : nullptr},
                                    snapshots->readers());
     if (options.nat_events != 0) {
         nat_events = std::make_unique<NatEventRings>(options.workers, options.nat_events, kNatEvents, rte_get_tsc_hz());
@@ -188,15 +209,22 @@ Result<std::unique_ptr<Dataplane>> Dataplane::create(const DataplaneOptions& opt
                                      std::to_string(options.cpus.size()) +
                                      " CPUs: at least one worker, and a CPU for each or for none"});
     }
+    auto lock = InstanceLock::take(options.runtime_directory, options.name);
+    if (!lock) {
+        return std::unexpected(lock.error());
+    }
+    std::optional<NatKeeper> keeper = open_keeper(options);
+    const auto kept_mib = static_cast<std::uint32_t>(keeper ? keeper->huge_bytes() >> 20 : 0);
     auto eal = Eal::start({.name = options.name,
                            .runtime_directory = options.runtime_directory,
                            .hugepages = options.hugepages,
-                           .memory_mib = options.memory_mib,
-                           .args = options.eal_args});
+                           .memory_mib = std::max(options.memory_mib, kept_mib + kLeastMib) - kept_mib,
+                           .args = options.eal_args},
+                          std::move(*lock));
     if (!eal) {
         return std::unexpected(eal.error());
     }
-    auto impl = std::make_unique<Impl>(options, std::move(*eal));
+    auto impl = std::make_unique<Impl>(options, std::move(*eal), std::move(keeper));
     try {
         if (auto made = impl->make_tables(); !made) {
             return std::unexpected(made.error());
@@ -246,6 +274,9 @@ IkeHold& Dataplane::ike() { return impl_->punt->ike(); }
 
 Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
     Impl& impl = *impl_;
+    if (impl.keeper) {
+        impl.kept = restore(*impl.keeper, *impl.nat, first->pools, rte_get_tsc_hz());
+    }
     publish(std::move(first));
     reclaim();
     std::vector<WorkerSetup> setups(impl.workers.size());
@@ -289,7 +320,12 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
     return {};
 }
 
-void Dataplane::publish(std::unique_ptr<const Snapshot> next) { impl_->snapshots->publish(std::move(next)); }
+void Dataplane::publish(std::unique_ptr<const Snapshot> next) {
+    if (impl_->keeper) {  // before a session of such a pool is there
+        name_pools(*impl_->keeper, next->pools);
+    }
+    impl_->snapshots->publish(std::move(next));
+}
 void Dataplane::synchronize() { impl_->snapshots->synchronize(); }
 std::size_t Dataplane::reclaim() { return impl_->snapshots->reclaim(); }
 
@@ -320,6 +356,12 @@ std::vector<const WorkerCounters*> Dataplane::counters() const {
 }
 
 const NatTable& Dataplane::nat() const { return *impl_->nat; }
+const NatKept& Dataplane::nat_kept() const { return impl_->kept; }
+void Dataplane::date_nat() {
+    if (impl_->keeper) {
+        impl_->keeper->set_moment(moment_now(rte_get_tsc_hz()));
+    }
+}
 
 std::size_t Dataplane::take_nat_events(std::size_t most, const std::function<void(const NatEvent&)>& fn) {
     return impl_->nat_events != nullptr ? impl_->nat_events->take(most, fn) : 0;

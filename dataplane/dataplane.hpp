@@ -5,11 +5,13 @@
 #include "dataplane/config/route_result.hpp"
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/config/steering.hpp"
+#include "dataplane/state/nat_restored.hpp"
 
 #include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
@@ -38,6 +40,8 @@ struct DataplaneOptions {
     std::uint32_t large_buffers = 1023;   // for packets made whole or linear, 10 KiB each
     std::uint32_t nat_sessions = 1 << 17;
     std::uint32_t nat_events = 0;         // NatEventMask: what take_nat_events() gives; 0: nothing, at no cost
+    bool keep_nat = false;                // sessions outlive the process
+    std::filesystem::path nat_saved;      // of sessions, taken once by start(); empty: none
     std::uint32_t max_routes4 = 1 << 21;  // also bounds memory for /25 and longer; taken when used
     std::uint32_t max_routes6 = 1 << 15;
     std::vector<std::string> eal_args;    // appended as they are
@@ -67,6 +71,15 @@ struct NetdevSpec {
     std::uint16_t mtu = 1500;
 };
 
+// What is kept of NAT sessions, and what became of those of an earlier run.
+struct NatKept {
+    std::filesystem::path file;   // where the running daemon has them; empty: they end with the process
+    std::filesystem::path saved;  // where a start looks for others
+    std::vector<std::string> problems;  // with that memory and with old files, in words
+    NatRestored restored;
+    std::chrono::milliseconds took{};
+};
+
 struct PortStats {
     std::uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes, rx_missed, rx_errors, tx_errors;
 };
@@ -87,7 +100,7 @@ public:
     // What Linux's IKE sends on the TAPs waits there for release(), from start() on, if it is opened before.
     IkeHold& ike();
 
-    // Ports and netdevs are complete; workers begin with `first`.
+    // Ports and netdevs are complete; NAT sessions are put back; workers begin with `first`.
     Result<void> start(std::unique_ptr<const Snapshot> first);
 
     // Never blocks; the old snapshot is freed when every worker has let it go.
@@ -119,6 +132,9 @@ public:
     // written to Linux, `tx` those handed to the workers; the same equation holds.
     std::vector<const WorkerCounters*> counters() const;
     const NatTable& nat() const;
+    const NatKept& nat_kept() const;  // after start()
+    // From a timer, each second at least: what is kept says until when it is true.
+    void date_nat();
     // What the NAT did since the last call: at most `most` events of each worker; their `time` is in milliseconds since
     // 1970. Returns how many.
     std::size_t take_nat_events(std::size_t most, const std::function<void(const NatEvent&)>& fn);

@@ -4,6 +4,7 @@
 #include "control/ctl/files_commands.hpp"
 #include "control/ctl/table.hpp"
 #include "control/ctl/views.hpp"
+#include "dataplane/io/nat_file.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -90,6 +91,41 @@ int version(const Terminal& terminal, const Request& request) {
     return kDone;
 }
 
+// The daemon goes on meanwhile, and has nothing to do with it: its sessions lie in a file that is memory.
+Result<std::string> save_state(const Terminal& terminal, const Request& request) {
+    const auto data = ask(terminal, request, {{"command", "ping"}});
+    if (!data) {
+        return std::unexpected(data.error());
+    }
+    const json::json_pointer kept{"/nat_sessions/kept"};
+    const json::json_pointer saved{"/nat_sessions/saved"};
+    if (!data->contains(kept) || !data->contains(saved)) {
+        return std::unexpected(Error{"twinspand keeps no NAT sessions: it has no pool, or no memory for them"});
+    }
+    const std::filesystem::path standing = (*data)[saved].get<std::string>();
+    const std::filesystem::path to = request.out.empty() ? standing : std::filesystem::path{request.out};
+    if (request.out.empty()) {
+        std::error_code ignored;  // what writes says what is wrong
+        std::filesystem::create_directories(to.parent_path(), ignored);
+    }
+    const auto count = save_nat_sessions((*data)[kept].get<std::string>(), to);
+    if (!count) {
+        return std::unexpected(count.error());
+    }
+    return std::to_string(*count) + " NAT sessions saved to " + to.string() +
+           (to == standing ? ", which the next start takes" : "; a start takes " + standing.string());
+}
+
+int save(const Terminal& terminal, const Request& request) {
+    const auto text = save_state(terminal, request);
+    if (!text) {
+        terminal.err << "twinspanctl: " << text.error().what << '\n';
+        return kFailed;
+    }
+    terminal.out << *text << '\n';
+    return kDone;
+}
+
 CLI::App* add_render(CLI::App& app, Request& request) {
     auto* render = app.add_subcommand("render", "Write the configuration of a daemon beside us, from ours");
     render->add_option("what", request.what, "frr, strongswan or systemd")
@@ -130,6 +166,8 @@ int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
     auto* undrain = app.add_subcommand("undrain", "Use a link or tunnel again");
     undrain->add_option("link", request.link, "primary, secondary or the name of a tunnel")->required();
     auto* version_command = app.add_subcommand("version", "Print the versions of this program and of the daemon");
+    auto* save_command = app.add_subcommand("save-state", "Write the NAT sessions to a file, to outlive a reboot");
+    save_command->add_option("file", request.out, "The file to write (default: the one that the next start takes)");
     auto* render_command = add_render(app, request);
     auto* import_command = add_import(app, request);
 
@@ -141,6 +179,9 @@ int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
     request.name = name_option->count() != 0 ? std::optional{name} : std::nullopt;
     if (show_command->parsed()) {
         return show(terminal, request);
+    }
+    if (save_command->parsed()) {
+        return save(terminal, request);
     }
     if (render_command->parsed()) {
         return render_files(terminal, request.what, request.config_file, request.out);

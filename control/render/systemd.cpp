@@ -45,6 +45,10 @@ std::string unit(const Config& config, const std::filesystem::path& config_file)
     text.line("# Started is who answers: by then the interfaces are there that FRR and strongSwan wait for.");
     text.line("ExecStartPost=/bin/sh -c 'n=0; until twinspanctl --name ", config.name,
               " version >/dev/null 2>&1; do n=$$((n+1)); [ $$n -lt 300 ] || exit 1; sleep 0.2; done'");
+    if (!config.pools.empty()) {
+        text.line("# Over a restart NAT sessions go on by themselves; this is for a reboot.");
+        text.line("ExecStop=-twinspanctl --name ", config.name, " save-state");
+    }
     text.line("TimeoutStartSec=90");
     text.line("# A refused configuration (2) stays refused until somebody mends it.");
     text.line("Restart=on-failure");

@@ -70,9 +70,13 @@ json drain(const json& request, Failover& failover, bool drained) {
 
 json ping(const StatusSources& sources) {
     const auto uptime = std::chrono::steady_clock::now() - sources.started;
-    return rpc_data({{"name", sources.failover->world().config.name},
-                     {"version", TWINSPAN_VERSION},
-                     {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()}});
+    json data{{"name", sources.failover->world().config.name},
+              {"version", TWINSPAN_VERSION},
+              {"uptime_s", std::chrono::duration_cast<std::chrono::seconds>(uptime).count()}};
+    if (sources.nat_kept != nullptr && !sources.nat_kept->file.empty()) {
+        data["nat_sessions"] = {{"kept", sources.nat_kept->file.string()}, {"saved", sources.nat_kept->saved.string()}};
+    }
+    return rpc_data(data);
 }
 
 }  // namespace

@@ -26,6 +26,7 @@ struct StatusSources {
     std::function<SteeringCounters(std::uint16_t port)> steered;  // of shared ports
     std::vector<const WorkerCounters*> counters;  // workers, then the punt thread
     const NatTable* nat = nullptr;                // may be null: no sessions
+    const NatKept* nat_kept = nullptr;            // may be null: sessions end with the process
     NatStatus* nat_status = nullptr;              // may be null: nobody watches the pools
     const Metrics* metrics = nullptr;
     const SaStore* sas = nullptr;  // may be null: tunnels are shown without their SAs

@@ -76,6 +76,10 @@ Result<Eal> Eal::start(const EalOptions& options) {
     if (!lock) {
         return std::unexpected(lock.error());
     }
+    return start(options, std::move(*lock));
+}
+
+Result<Eal> Eal::start(const EalOptions& options, InstanceLock&& lock) {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
     pthread_getaffinity_np(pthread_self(), sizeof(allowed), &allowed);
@@ -99,7 +103,7 @@ Result<Eal> Eal::start(const EalOptions& options) {
     }
     pthread_setname_np(pthread_self(), thread_name);
     pthread_setaffinity_np(pthread_self(), sizeof(allowed), &allowed);
-    return Eal{std::move(*lock)};
+    return Eal{std::move(lock)};
 }
 
 Eal::Eal(Eal&& other) noexcept : lock_(std::move(other.lock_)), running_(std::exchange(other.running_, false)) {}

@@ -24,6 +24,8 @@ struct EalOptions {
 class Eal {
 public:
     static Result<Eal> start(const EalOptions& options);
+    // The same with the instance's lock, which stays where it is on an error.
+    static Result<Eal> start(const EalOptions& options, InstanceLock&& lock);
     Eal(Eal&& other) noexcept;
     Eal& operator=(Eal&&) = delete;
     ~Eal();  // leaves no file behind

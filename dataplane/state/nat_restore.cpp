@@ -37,6 +37,10 @@ NatRestored NatTable::restore(std::span<const NatSessionView> sessions, std::spa
             outside_.prefetch(hash_(sessions[i + kAhead].outside));
         }
         const NatSessionView& was = sessions[i];
+        if (const NatSession* session = find_inside(was.inside);
+            session != nullptr && session->outside() == was.outside) {
+            continue;  // it was found twice
+        }
         const std::optional<NatLeftOut> why =
             was.pool() >= pools.size() ? NatLeftOut::no_pool : restore_one(was, pools[was.pool()], now_seconds);
         why ? result.leave_out(*why) : void(++result.restored);

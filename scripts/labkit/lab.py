@@ -37,6 +37,8 @@ def down() -> None:
         processes.stop(LAB_DIR, name)
     for host in topo.FRR_HOSTS:
         frr.forget(host)
+    for name in topo.TWINSPANDS:  # NAT sessions, which would go on in the next lab
+        Path(f"/dev/shm/twinspan-{name}.nat").unlink(missing_ok=True)
     for name in netns.existing():
         left = netns.run("ip", "netns", "pids", name).split()
         if left:

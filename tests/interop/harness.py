@@ -196,6 +196,14 @@ class Daemon:
         self.process.kill()
         self.process.wait()
 
+    @property
+    def sessions_file(self) -> Path:
+        """Where the NAT's sessions lie, also while no daemon runs."""
+        return Path(f"/dev/shm/twinspan-{self.name}.nat")
+
+    def forget_sessions(self) -> None:
+        self.sessions_file.unlink(missing_ok=True)
+
     def ask(self, request: dict) -> dict:
         with socket.socket(socket.AF_UNIX) as control:
             control.settimeout(10)
@@ -256,6 +264,7 @@ class Site:
         if self.daemon.process is not None and self.daemon.process.poll() is None:
             status = self.daemon.stop()
             assert status == 0, f"twinspand ended with {status}, see {self.daemon.log}"
+        self.daemon.forget_sessions()
 
     def quiet(self) -> dict[str, list]:
         """Everything that has come out unexpectedly, by wire; the wires are empty afterwards."""

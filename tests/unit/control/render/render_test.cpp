@@ -82,6 +82,19 @@ TEST_F(Render, TunnelsThatWeInitiateAreBegunAnew) {
     EXPECT_NE(file(files, "systemd/system/twinspan-ike.timer").find("OnUnitInactiveSec=10s"), std::string::npos);
 }
 
+TEST_F(Render, UnitSavesTheSessionsThatAPoolHas) {
+    const auto unit = [](const Config& of) {
+        return file(systemd(of, "/etc/twinspan/nva.yaml"), "systemd/system/twinspand.service");
+    };
+    Config with = config();
+    with.pools.resize(1);
+    Config without = config();
+    without.pools.clear();
+    const std::string line = "\nExecStop=-twinspanctl --name " + with.name + " save-state\n";
+    EXPECT_NE(unit(with).find(line), std::string::npos);
+    EXPECT_EQ(unit(without).find("ExecStop="), std::string::npos);
+}
+
 TEST_F(Render, EveryNeighbourHasPoliciesAndLimitsBothWays) {
     const std::string text = frr_conf();
     const std::regex activated{"neighbor (\\S+) activate"};
