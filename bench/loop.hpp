@@ -49,6 +49,7 @@ inline WorkerSetup setup_of(Site& site, Source& source, WorkerCounters& counters
     setup.counters = &counters;
     setup.crypto = &engine;
     setup.nat = &site.nat();
+    setup.nat_ageing_steps = nat_ageing_steps(setup.nat->capacity(), 1);
     return setup;
 }
 

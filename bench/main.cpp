@@ -62,10 +62,18 @@ struct Part {
     Result<nlohmann::json> (Bench::*measure)();
 };
 constexpr std::array kParts{
-    Part{"results", &Bench::paths},         Part{"stages", &Bench::stages}, Part{"suites", &Bench::suites},
-    Part{"outers", &Bench::outers},         Part{"scale", &Bench::scale},   Part{"memory", &Bench::memory},
-    Part{"workers", &Bench::workers},       Part{"churn", &Bench::churn},   Part{"nat", &Bench::nat},
+    Part{"results", &Bench::paths},
+    Part{"stages", &Bench::stages},
+    Part{"suites", &Bench::suites},
+    Part{"outers", &Bench::outers},
+    Part{"scale", &Bench::scale},
+    Part{"memory", &Bench::memory},
+    Part{"workers", &Bench::workers},
+    Part{"churn", &Bench::churn},
+    Part{"nat", &Bench::nat},
     Part{"nat_memory", &Bench::nat_memory},
+    Part{"nat_opening", &Bench::nat_opening},
+    Part{"nat_ageing", &Bench::nat_ageing},
 };
 
 std::vector<std::string> part_names() {

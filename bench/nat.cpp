@@ -1,4 +1,5 @@
 // What translation costs with more and more sessions, and what a session takes of the memory.
+#include "bench/nat_flows.hpp"
 #include "bench/parts.hpp"
 
 #include "dataplane/config/snapshot_slot.hpp"
@@ -36,22 +37,6 @@ double eal_bytes() {
     return static_cast<double>(stats.heap_allocsz_bytes);
 }
 
-// UDP sessions of as many inside ports as it takes, each towards `remotes` remote endpoints.
-class Sessions {
-public:
-    explicit Sessions(unsigned remotes) : remotes_(remotes) {}
-    NatKey next() {
-        const std::uint32_t port = n_ / remotes_, remote = n_ % remotes_;
-        ++n_;
-        return nat_key(to_be32(0x0a000000 + port / 40'000), to_be32(0x0d000000 + remote),
-                       to_be16(static_cast<std::uint16_t>(20'000 + port % 40'000)), to_be16(443), +IpProtocol::udp);
-    }
-
-private:
-    unsigned remotes_;
-    std::uint32_t n_ = 0;
-};
-
 NatPool pool_of(NatMapping mapping) {
     NatPool pool;
     pool.addresses = {{to_be32(0xc6336400), to_be32(0xc6336400 + 255)}};
@@ -62,10 +47,10 @@ NatPool pool_of(NatMapping mapping) {
 
 // As many as the table takes before it ends one to make room for another.
 std::uint64_t fill(NatTable& table, const NatPool& pool, unsigned remotes) {
-    Sessions sessions{remotes};
+    NatFlows flows{remotes};
     while (table.usage(0).evicted == 0) {
         for (unsigned i = 0; i < 1'000; ++i) {
-            if (table.open(0, sessions.next(), pool, 1).session == nullptr) {
+            if (table.open(0, flows.next(), pool, 1).session == nullptr) {
                 return table.usage(0).sessions;
             }
         }

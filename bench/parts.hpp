@@ -29,6 +29,8 @@ public:
     Result<nlohmann::json> churn();   // SAs that come and go beside traffic
     Result<nlohmann::json> nat();     // both ways through 1,000 to 10,000,000 sessions
     Result<nlohmann::json> nat_memory(); // of NAT sessions
+    Result<nlohmann::json> nat_opening();
+    Result<nlohmann::json> nat_ageing();
 
 private:
     Result<std::vector<Row>> rows(Path path, const Setting& setting, const std::vector<SizePattern>& sizes);

@@ -95,6 +95,8 @@ WORKERS = {
     "came behind the window": "behind_the_window",
 }
 NAT_MEMORY = {"mapping": "mapping", "sessions of a port": "sessions_of_a_port", "bytes": "bytes", "sessions in all": "sessions"}
+BURSTS = {"median, us": "median_us", "p99": "p99_us", "p99.9": "p999_us", "longest": "longest_us", "longest of a typical 10 ms": "typical_longest_us"}
+NAT_OPENING = {"sessions": "sessions", "a second": "per_second"} | BURSTS
 CHURN = {
     "path": "name",
     "changes a second": "changes_per_second",
@@ -121,6 +123,17 @@ def sections(report, peers):
     skipped = [f"\n\n{r['sessions']:,} sessions were not measured: {r['skipped']}." for r in part("nat") if "skipped" in r]
     yield "NAT sessions, in random order", rows_table(nat, "name", "sessions") + "".join(skipped)
     yield "Memory of a NAT session, all that it takes", plain_table(part("nat_memory"), NAT_MEMORY)
+    yield "Bursts in which every packet opens a NAT session", plain_table([r for r in part("nat_opening") if "skipped" not in r], NAT_OPENING)
+    ageing = [
+        {"what": what} | bursts
+        for r in part("nat_ageing")
+        for what, bursts in (
+            (f"all, while {r['sessions']:,} end", r),
+            (f"those that end sessions, up to {r['most_ended']}", r["ending"]),
+            ("empty loops of that length", r["empty"]),
+        )
+    ]
+    yield "Bursts of 64 packets while NAT sessions end", plain_table(ageing, {"bursts": "what"} | BURSTS)
     yield "Stages, setting `one`", stages_table(part("stages"))
     yield "Other suites, setting `one`", rows_table(part("suites"), "name", "suite")
     yield "Other outer headers, setting `one`", rows_table(part("outers"), "name", "outer")

@@ -108,10 +108,11 @@ Result<void> Site::build(Engine& engine, std::uint32_t now_seconds) {
     published_ = snapshot.get();
     slot_ = std::make_unique<SnapshotSlot>(kMostWorkers, std::move(snapshot));
     const std::uint32_t records = setting_.nat_records != 0 ? setting_.nat_records : 2 * setting_.sessions;
-    nat_ = std::make_unique<NatTable>(
-        NatTableOptions{
-            .sessions = std::max(records, 1u << 15), .workers = kMostWorkers, .seed = 1, .memory = eal_memory()},
-        slot_->readers());
+    nat_ = std::make_unique<NatTable>(NatTableOptions{.sessions = std::max(records, 1u << 15),
+                                                      .workers = setting_.nat_workers,
+                                                      .seed = 1,
+                                                      .memory = eal_memory()},
+                                      slot_->readers());
     if (!is_nat(path_) || !setting_.opened) {
         return {};
     }

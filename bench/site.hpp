@@ -37,6 +37,7 @@ struct Setting {
     std::uint32_t window = 1'024;  // anti-replay
     unsigned busy_routes = 0;      // only the first so many have flows; 0: all
     std::uint32_t nat_records = 0; // that the NAT table has room for; 0: twice the sessions
+    std::uint16_t nat_workers = 2; // that share the NAT table's ageing
     bool opened = true;            // the flows have their sessions from the start
 };
 inline Setting one() { return {.name = "one", .routes = 1, .tunnels = 1, .sessions = 1'000}; }

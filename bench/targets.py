@@ -23,6 +23,8 @@ VPP = {
 FORWARD_CYCLES = 45
 NAT_CYCLES = {1_000: 95, 100_000: 170, 1_000_000: 230, 10_000_000: 300}
 BYTES_PER_SESSION = 128
+SESSIONS_PER_SECOND = 500_000
+AGEING_US = 20
 ESP = ("esp_out", "esp_in")
 DIRECTION = {"esp_out": "encrypt", "esp_in": "decrypt"}
 
@@ -109,6 +111,16 @@ def of_nat(report: dict) -> list[Target]:
         Target("memory of a NAT session", r["bytes"], BYTES_PER_SESSION, "bytes")
         for r in rows(report, "nat_memory")
         if r["mapping"] == "endpoint-dependent"
+    ]
+    targets += [
+        Target(f"NAT sessions that begin, up to {r['sessions']:,}", r["per_second"], SESSIONS_PER_SECOND, "per second", at_least=True)
+        for r in rows(report, "nat_opening")
+        if "skipped" not in r
+    ]
+    # What the machine takes from a burst now and then, it takes from an empty loop as well: what recurs counts.
+    targets += [
+        Target(f"longest burst while {r['sessions']:,} NAT sessions end", r["ending"]["typical_longest_us"], AGEING_US, "us")
+        for r in rows(report, "nat_ageing")
     ]
     return targets
 

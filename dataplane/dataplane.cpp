@@ -293,8 +293,7 @@ Result<void> Dataplane::start(std::unique_ptr<const Snapshot> first) {
                      .reassembly = impl.reassembly.get(),
                      .buffers = source_of(impl.buffers.get()),
                      .large_buffers = source_of(impl.large_buffers.get()),
-                     .nat_ageing_steps =
-                         static_cast<std::uint32_t>(impl.nat->capacity() / (2000 * setups.size()) + 32),  // 2 s a round
+                     .nat_ageing_steps = nat_ageing_steps(impl.nat->capacity(), setups.size()),
                      .sleep_when_idle = impl.options.sleep_when_idle,
                      .icmp_errors_per_second = impl.options.icmp_errors_per_second,
                      .punts_per_second = impl.options.punts_per_second};

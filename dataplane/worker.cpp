@@ -16,6 +16,7 @@ namespace twinspan {
 namespace {
 
 constexpr std::uint64_t kTicksPerSecond = 1000;  // how often the house is kept
+constexpr std::uint32_t kLeastAgeingSlice = 64, kAgeingSlices = 64;
 constexpr unsigned kSpinLoops = 32;              // empty loops before the first sleep
 constexpr long kFirstSleepNs = 10'000;
 constexpr long kLongestSleepNs = 200'000;
@@ -76,9 +77,16 @@ void WorkerCore::keep_house() noexcept {
     if (setup_.reassembly != nullptr) {
         setup_.reassembly->expire(context_.now_tsc, *context_.counters);
     }
-    if (setup_.nat != nullptr) {
-        setup_.nat->age(setup_.index, context_.now_seconds, context_.config->pools, setup_.nat_ageing_steps);
-    }
+    ageing_due_ = setup_.nat != nullptr ? setup_.nat_ageing_steps : 0;
+}
+
+// A millisecond's share in slices, so that no burst waits long. A worker without work does it at once: it may sleep
+// next.
+void WorkerCore::age_nat(bool busy) noexcept {
+    const std::uint32_t slice = kLeastAgeingSlice + setup_.nat_ageing_steps / kAgeingSlices;
+    const std::uint32_t steps = busy ? std::min(ageing_due_, slice) : ageing_due_;
+    ageing_due_ -= steps;
+    setup_.nat->age(setup_.index, context_.now_seconds, context_.config->pools, steps);
 }
 
 std::uint16_t WorkerCore::receive(const RxQueue& queue, Batch& batch) noexcept {
@@ -239,6 +247,9 @@ void WorkerCore::end_finish() noexcept {
 }
 
 void WorkerCore::end_loop(bool busy) noexcept {
+    if (ageing_due_ != 0) {
+        age_nat(busy);
+    }
     if (lent_ == nullptr || lent_->empty()) [[likely]] {  // bursts on loan hold on to their snapshots
         setup_.snapshots->quiescent(setup_.index);
     }

@@ -37,11 +37,16 @@ struct WorkerSetup {
     Reassembly* reassembly = nullptr;  // shared by all workers; null: fragments for us are dropped
     BufferSource buffers{};  // for the pieces of packets that are cut
     BufferSource large_buffers{};  // for packets made whole or linear
-    std::uint32_t nat_ageing_steps = 256;  // each millisecond
+    std::uint32_t nat_ageing_steps = 256;  // each millisecond; see nat_ageing_steps()
     bool sleep_when_idle = false;
     std::uint32_t icmp_errors_per_second = 1'000;  // RFC 1812 section 4.3.2.8: the rate of ICMP errors is limited
     std::uint32_t punts_per_second = 20'000;  // of each PuntClass
 };
+
+// All records of a NAT table are looked at in two seconds.
+constexpr std::uint32_t nat_ageing_steps(std::uint32_t records, std::size_t workers) noexcept {
+    return static_cast<std::uint32_t>(records / (2'000 * workers)) + 32;
+}
 
 // Tokens by time: `rate` a second, at most a quarter of a second's worth at once.
 class TokenRate {
@@ -88,12 +93,14 @@ private:
     void punt() noexcept;
     void hand_over() noexcept;
     void keep_house() noexcept;
+    void age_nat(bool busy) noexcept;
 
     WorkerSetup setup_;
     Context context_{};
     std::unique_ptr<LentBursts> lent_;
     std::uint64_t tsc_hz_;
     std::uint64_t next_tick_tsc_ = 0;
+    std::uint32_t ageing_due_ = 0;  // steps
     TokenRate icmp_rate_;
     std::array<TokenRate, kPuntClasses> punt_rates_;
     unsigned empty_loops_ = 0;

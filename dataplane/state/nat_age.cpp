@@ -3,9 +3,16 @@
 #include "dataplane/state/nat_table.hpp"
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 namespace twinspan {
+namespace {
+
+constexpr std::size_t kEndingTogether = 16;
+constexpr std::uint64_t kSweptAhead = 8;  // records
+
+}  // namespace
 
 void NatTable::unlink_inside(Worker& worker, std::uint32_t number) noexcept {
     if (const std::uint32_t bucket = inside_.erase(hash_(sessions_[number].inside()), number); bucket != 0) {
@@ -89,17 +96,24 @@ void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<c
         return 1 + (position / NatNumbers::kChunk * stride + index) * NatNumbers::kChunk +
                position % NatNumbers::kChunk;
     };
-    while (steps != 0) {
+    // Those that end do so together, after their buckets were asked for.
+    std::array<std::uint32_t, kEndingTogether> ending;
+    std::size_t n = 0;
+    const auto end_them = [&]() noexcept {
+        for (std::size_t i = 0; i < n; ++i) {
+            end(worker, ending[i]);
+        }
+        n = 0;
+    };
+    for (; steps != 0; --steps) {
         const std::uint64_t at = number_at(worker.cursor);
         if (at > high_water) {
             worker.cursor = 0;
             worker.swept_at = now_seconds;
-            return;
+            break;
         }
         ++worker.cursor;
-        --steps;
-        constexpr std::uint64_t kAhead = 8;
-        __builtin_prefetch(&sessions_[std::min<std::uint64_t>(at + kAhead, high_water)]);
+        __builtin_prefetch(&sessions_[std::min<std::uint64_t>(at + kSweptAhead, high_water)]);
         const auto number = static_cast<std::uint32_t>(at);
         const NatSession& session = sessions_[number];
         if (session.live.load(std::memory_order_acquire) == 0) {
@@ -111,10 +125,16 @@ void NatTable::sweep(std::uint16_t index, std::uint32_t now_seconds, std::span<c
                                       nat_timeout(key.protocol(), session.tcp.load(std::memory_order_relaxed),
                                                   pools[key.pool()].timeouts));
         if (ends) {
-            end(worker, number);
-            steps -= std::min(steps, kEndingSteps - 1);
+            inside_.prefetch(hash_(key));
+            outside_.prefetch(hash_(session.outside()));
+            ending[n++] = number;
+            if (n == ending.size()) {
+                end_them();
+            }
+            steps -= std::min(steps - 1, kEndingSteps - 1);
         }
     }
+    end_them();
 }
 
 void NatTable::for_each(std::size_t limit, const std::function<void(const NatSessionView&)>& fn) const {

@@ -31,6 +31,14 @@ def paths(**changed):
     ]
 
 
+BURSTS = {"median_us": 2.0, "p99_us": 3.0, "p999_us": 4.0, "longest_us": 9_000.0, "typical_longest_us": 50.0}
+
+
+def ageing(longest_us):
+    ending = BURSTS | {"typical_longest_us": longest_us}
+    return BURSTS | {"sessions": 100_000, "most_ended": 8, "ending": ending, "empty": BURSTS}
+
+
 def missed(report, peers=None):
     return [t.what for t in targets.of_report(report, peers) if not t.met]
 
@@ -47,8 +55,10 @@ def test_a_good_run_misses_nothing():
             {"mapping": mapping, "sessions_of_a_port": 1, "sessions": 9, "bytes": each}
             for mapping, each in (("endpoint-dependent", 128.0), ("endpoint-independent", 243.0))
         ],
+        "nat_opening": [BURSTS | {"sessions": 10_000_000, "per_second": 500_000.0}],
+        "nat_ageing": [ageing(20.0)],
     }
-    assert len(targets.of_report(report)) == 1 + 6 + 6 + 6 + 2 + 1 + 1 + 2 + 2 + 2 + 1
+    assert len(targets.of_report(report)) == 1 + 6 + 6 + 6 + 2 + 1 + 1 + 2 + 2 + 2 + 1 + 1 + 1
     assert missed(report) == []
 
 
@@ -70,6 +80,8 @@ def test_a_good_run_misses_nothing():
         ({"results": paths(forward_64=45.1)}, "forward 64 B"),
         ({"nat": [row(name="nat_out", size="64", sessions=1_000, cycles_per_packet=95.1)]}, "nat_out 64 B, 1,000 sessions"),
         ({"nat_memory": [{"mapping": "endpoint-dependent", "bytes": 128.1}]}, "memory of a NAT session"),
+        ({"nat_opening": [{"sessions": 100_000, "per_second": 499_999.0}]}, "NAT sessions that begin, up to 100,000"),
+        ({"nat_ageing": [ageing(20.1)]}, "longest burst while 100,000 NAT sessions end"),
         ({"memory": [{"suite": "s", "outbound_bytes": 2049, "inbound_bytes": 1}]}, "memory of an SA, outbound, s"),
         ({"churn": [{"name": "esp_out", "lost": 1, "changes_per_second": 10_000}]}, "esp_out, packets lost while SAs change"),
         ({"churn": [{"name": "esp_out", "lost": 0, "changes_per_second": 9_000}]}, "esp_out, changes of SAs"),
@@ -96,6 +108,13 @@ def test_what_memory_did_not_allow_is_named_and_judged_by_nothing():
     report = {"machine": MACHINE, "burst": 64, "suite": "aes-256-gcm", "quick": True, "nat": rows}
     assert "10,000,000 sessions were not measured: too few hugepages." in render.markdown(report, None)
     assert [t.what for t in targets.of_report(report)] == ["nat_in 64 B, 1,000 sessions"]
+
+
+def test_bursts_stand_beside_those_of_an_empty_loop():
+    report = {"machine": MACHINE, "burst": 64, "suite": "aes-256-gcm", "quick": True, "nat_ageing": [ageing(12.0)]}
+    text = render.markdown(report, None)
+    assert "| those that end sessions, up to 8 | 2.0 | 3.0 | 4.0 | 9000.0 | 12.0 |" in text
+    assert "| empty loops of that length | 2.0 | 3.0 | 4.0 | 9000.0 | 50.0 |" in text
 
 
 def test_the_text_names_what_was_missed():

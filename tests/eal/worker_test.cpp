@@ -1,6 +1,7 @@
 #include "dataplane/worker.hpp"
 
 #include "dataplane/config/snapshot.hpp"
+#include "dataplane/state/nat_table.hpp"
 #include "dataplane/state/reassembly.hpp"
 #include "tests/eal/eal_environment.hpp"
 
@@ -9,6 +10,7 @@
 #include <chrono>
 #include <deque>
 #include <thread>
+#include <utility>
 
 namespace twinspan {
 namespace {
@@ -321,6 +323,41 @@ TEST_F(WorkerTest, FragmentsThatWaitTimeOut) {
     EXPECT_EQ(counters_.held.read(), 0u);
     EXPECT_EQ(counters_[Drop::fragment_timeout].read(), 1u);
     expect_exact();
+}
+
+TEST_F(WorkerTest, SessionsEndAFewAtATimeBesideTrafficAndAtOnceWithout) {
+    NatTable table{{.sessions = 2048, .workers = 1, .seed = 1}, slot_.readers()};
+    NatPool pool;
+    pool.addresses = {{to_be32(0xc6336401), to_be32(0xc6336401)}};
+    pool.address_count = 1;
+    constexpr std::uint16_t kSessions = 1000;
+    for (std::uint16_t i = 0; i < kSessions; ++i) {
+        const auto port = static_cast<std::uint16_t>(2000 + i);
+        ASSERT_NE(
+            table
+                .open(0,
+                      nat_key(to_be32(0x0a000001), to_be32(0x0d000001), to_be16(port), to_be16(53), +IpProtocol::udp),
+                      pool, 1)
+                .session,
+            nullptr);
+    }
+    WorkerSetup s = setup();
+    s.nat = &table;
+    s.nat_ageing_steps = 800 * NatTable::kEndingSteps;
+    Worker<ToyGraph> worker{s};
+    worker.join();
+    // The snapshot has no pools: every session ends when it is looked at.
+    std::uint64_t left = kSessions;
+    for (unsigned loop = 0; loop < 4; ++loop) {
+        receive(1, to_nowhere);
+        ASSERT_TRUE(worker.loop());
+        const std::uint64_t before = std::exchange(left, table.usage(0).sessions);
+        EXPECT_LT(left, before) << "a millisecond's share goes on in each burst";
+        EXPECT_LE(before - left, 25u) << "64 steps and a 64th of the share";
+    }
+    EXPECT_FALSE(worker.loop());
+    EXPECT_LE(table.usage(0).sessions, 250u) << "the rest of the share";
+    worker.leave();
 }
 
 TEST_F(WorkerTest, ASourceGivesAllOrNothing) {
