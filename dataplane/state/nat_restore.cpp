@@ -12,11 +12,20 @@ bool gives_port(const NatPool& pool, std::uint32_t port) noexcept {
     return pool.gives(port) && (pool.block_ports == 0 || port - past + pool.block_ports - 1u <= pool.last_port);
 }
 
+const NatStatic* static_of(const NatPool& pool, const NatKey& outside) noexcept {
+    return pool.statics.from_outside(outside.address(), outside.protocol(), outside.port());
+}
+
 // Whether the pool would give this end to a session still.
 bool gives(const NatPool& pool, const NatSessionView& was) noexcept {
+    const NatKey& inside = was.inside;
     const NatKey& outside = was.outside;
-    return outside.remote() == was.inside.remote() && outside.remote_port() == was.inside.remote_port() &&
-           pool.holds(outside.address()) &&
+    const bool same_remote = outside.remote() == inside.remote() && outside.remote_port() == inside.remote_port();
+    if (const NatStatic* mapping = static_of(pool, outside)) {
+        return inside.address() == mapping->inside && inside.port() == mapping->to_inside(outside.port()) &&
+               (same_remote || pool.stands_for_outside(inside.remote()));
+    }
+    return same_remote && pool.holds(outside.address()) &&
            (!nat_has_ports(outside.protocol()) || gives_port(pool, outside.port().host()));
 }
 
@@ -57,10 +66,11 @@ std::optional<NatLeftOut> NatTable::restore_one(const NatSessionView& was, const
     if (!gives(pool, was)) {
         return NatLeftOut::no_address;
     }
+    const bool is_static = static_of(pool, was.outside) != nullptr;
     Opening o{.worker = workers_[0], .pool = pool, .inside = was.inside, .now = now, .restoring = true};
     Outcome outcome = begin(o);
     if (outcome == Outcome::done) {
-        outcome = claim_again(o, was.outside);
+        outcome = is_static ? claim_given(o, was.outside) : claim_again(o, was.outside);
     }
     if (outcome != Outcome::done) {
         give_up(o);
@@ -85,7 +95,7 @@ std::optional<NatLeftOut> NatTable::restore_one(const NatSessionView& was, const
     session.created.store(was.created, std::memory_order_relaxed);
     session.last_seen.store(was.last_seen, std::memory_order_relaxed);
     session.tcp.store(was.tcp, std::memory_order_relaxed);
-    if (o.host != 0) {  // what it opens next is to have the same address
+    if (o.host != 0 && !is_static) {  // what it opens next is to have the same address
         sessions_[o.host].outside_addresses.store(was.outside.address().raw, std::memory_order_relaxed);
     }
     publish(o);

@@ -53,9 +53,11 @@ def test_an_orderly_end_leaves_nothing(fresh, number):
     assert NETDEVS <= set(fresh.namespace.links())
     assert (Path("/run/twinspan") / f"{fresh.daemon.name}.sock").is_socket()
     sealed(fresh, 3)
+    assert fresh.daemon.sessions_file.exists()
     fresh.daemon.process.send_signal(number)
     assert fresh.daemon.process.wait(10) == 0
     assert remains(fresh) == {}
+    assert not fresh.daemon.sessions_file.exists(), "it has none to keep"
 
 
 def test_an_orderly_end_under_load(fresh):

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <memory>
 #include <random>
 #include <set>
 #include <string>
@@ -291,6 +292,78 @@ TEST(NatRestore, LeavesOutWhatNoLongerFits) {
     std::vector<NatSessionView> beyond{before[0]};
     beyond[0].outside = nat_key(ip4("198.51.100.1"), to_be32(kRemote), to_be16(2900), to_be16(443), kUdp);
     EXPECT_EQ(blocks.restore(beyond)[NatLeftOut::no_address], 1u);
+}
+
+// A port and a whole host, begun from either side, with and without another remote end inside.
+struct StaticWorld {
+    StaticWorld() : world({made_pool()}, 2048) {
+        const NatPool& pool = world.snapshot.pools[0];
+        const auto open = [&](const char* at, std::uint16_t out_port, const char* host, std::uint16_t in_port,
+                              std::uint8_t protocol, std::uint32_t remote, const NatPool* source) {
+            const bool has_ports = protocol == kTcp || protocol == kUdp;
+            const be16 far = to_be16(has_ports ? 777 : 0);
+            const NatKey outside = nat_key(ip4(at), to_be32(remote), to_be16(out_port), far, protocol);
+            const NatKey in = nat_key(ip4(host), to_be32(remote), to_be16(in_port), far, protocol);
+            EXPECT_NE(world.table.open_inbound(0, outside, in, pool, 1000, source).session, nullptr);
+        };
+        for (std::uint32_t i = 0; i < 5; ++i) {
+            open("198.51.100.1", 443, "10.0.0.5", 8443, kTcp, kRemote + i, nullptr);
+            open("198.51.100.1", 443, "10.0.0.5", 8443, kTcp, kRemote + 10 + i, pool.from_microsoft.get());
+            open("198.51.100.9", 53, "10.0.0.6", 53, kUdp, kRemote + i, pool.from_microsoft.get());
+            open("198.51.100.9", 0, "10.0.0.6", 0, kGre, kRemote + i, nullptr);
+            open("198.51.100.9", 9, "10.0.0.6", 9, kIcmp, kRemote + i, pool.from_microsoft.get());
+        }
+    }
+    static NatPool made_pool() {
+        NatPool pool = nat_pool({"198.51.100.1"});
+        pool.reserved = {{443, 443}};
+        pool.any_protocol = true;
+        pool.host_sessions = 100;
+        pool.statics = NatStatics{{{ip4("198.51.100.1"), ip4("10.0.0.5"), kTcp, to_be16(443), to_be16(8443)},
+                                   {ip4("198.51.100.9"), ip4("10.0.0.6"), 0, {}, {}}}};
+        pool.from_microsoft =
+            std::make_shared<const NatPool>(nat_pool({"10.9.0.1", "10.9.0.2", "10.9.0.3", "10.9.0.4", "10.9.0.5"}));
+        return pool;
+    }
+    NatWorld world;
+};
+
+TEST(NatRestore, StaticMappingsAndOtherRemoteEndsGoOn) {
+    StaticWorld from;
+    const std::vector<NatSessionView> before = views(from.world.table);
+    ASSERT_EQ(before.size(), 25u);
+    Again again{{StaticWorld::made_pool()}};
+    EXPECT_EQ(again.restore(before).restored, 25u);
+    expect_equal(views(again.table), before);
+    for (const NatSessionView& view : before) {
+        const NatSession* old = from.world.table.find_inside(view.inside);
+        const NatSession* session = again.table.find_outside(view.outside);
+        EXPECT_EQ(session->flags, old->flags) << "twice or not, and no port is metered";
+        EXPECT_EQ(session->ip_delta.apply(be16{0x1234}), old->ip_delta.apply(be16{0x1234}));
+        EXPECT_EQ(session->l4_delta.apply(be16{0x1234}), old->l4_delta.apply(be16{0x1234}));
+    }
+    EXPECT_EQ(again.table.ports_in_use(ip4("198.51.100.1"), NatProtocol::tcp), 0u);
+    again.forget_all();
+    EXPECT_EQ(again.table.usage(0).sessions, 0u);
+}
+
+TEST(NatRestore, StaticMappingsThatChangedAreLeftOut) {
+    StaticWorld from;
+    const std::vector<NatSessionView> before = views(from.world.table);
+    Again other_host{{StaticWorld::made_pool()}};
+    other_host.pools[0].statics = NatStatics{{{ip4("198.51.100.1"), ip4("10.0.0.7"), kTcp, to_be16(443), to_be16(8443)},
+                                              {ip4("198.51.100.9"), ip4("10.0.0.6"), 0, {}, {}}}};
+    EXPECT_EQ(other_host.restore(before)[NatLeftOut::no_address], 10u);
+    Again other_port{{StaticWorld::made_pool()}};
+    other_port.pools[0].statics = NatStatics{{{ip4("198.51.100.1"), ip4("10.0.0.5"), kTcp, to_be16(443), to_be16(8444)},
+                                              {ip4("198.51.100.9"), ip4("10.0.0.6"), 0, {}, {}}}};
+    EXPECT_EQ(other_port.restore(before)[NatLeftOut::no_address], 10u);
+    Again none{{StaticWorld::made_pool()}};
+    none.pools[0].statics = {};
+    EXPECT_EQ(none.restore(before)[NatLeftOut::no_address], 25u) << "their ports were never the pool's to give";
+    Again no_source{{StaticWorld::made_pool()}};
+    no_source.pools[0].from_microsoft = nullptr;
+    EXPECT_EQ(no_source.restore(before)[NatLeftOut::no_address], 15u);
 }
 
 TEST(NatRestore, NeitherEndIsTakenFromAnother) {
