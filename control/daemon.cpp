@@ -43,7 +43,14 @@ int make_signals() {
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     return ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+}
+
+// 0: none.
+std::uint32_t next_signal(int fd) {
+    signalfd_siginfo info{};
+    return ::read(fd, &info, sizeof info) == sizeof info ? info.ssi_signo : 0;
 }
 
 std::size_t read_number(int fd) {
@@ -74,7 +81,9 @@ Result<void> Daemon::run() {
         for (int i = 0; i < n; ++i) {
             ready[events[static_cast<std::size_t>(i)].data.u32] = true;
         }
-        if (ready[kSignals]) {
+        if (const std::uint32_t signal = ready[kSignals] ? next_signal(signals.get()) : 0; signal == SIGHUP) {
+            (void)reload(false);  // the log has it all
+        } else if (signal != 0) {
             spdlog::info("twinspand ends");
             return {};
         }
@@ -264,6 +273,7 @@ void Daemon::tick_nat() {
     if (nat_log_) {
         nat_log_->tick(now, std::chrono::system_clock::now());
     }
+    tick_drain();
 }
 
 void Daemon::update_metrics() {
@@ -291,6 +301,7 @@ void Daemon::update_metrics() {
     metrics_.set(Metric::routes_without_room, failover_->routes_without_room());
     set_worker_metrics(metrics_, status_.counters);
     metrics_.set(Metric::nat_log_ring_full, dataplane_->nat_events_lost());
+    metrics_.set(Metric::nat_addresses_draining, nat_drain_.addresses());
     if (xfrm_) {
         const netlink::XfrmMetrics& xfrm = xfrm_->metrics();
         metrics_.set(Metric::xfrm_messages, xfrm.messages);

@@ -1,16 +1,18 @@
 // The composition root: makes every part from a configuration, joins them, and runs the control thread's loop.
 #pragma once
 
-#include "control/config/config.hpp"
+#include "control/config/load.hpp"
 #include "control/config/sa_file.hpp"
 #include "control/failover.hpp"
 #include "control/kernel_routes.hpp"
 #include "control/metrics.hpp"
+#include "control/nat/nat_drain.hpp"
 #include "control/nat/nat_log.hpp"
 #include "control/nat/nat_status.hpp"
 #include "control/netlink/mirror.hpp"
 #include "control/netlink/requests.hpp"
 #include "control/netlink/xfrm_mirror.hpp"
+#include "control/reload/plan.hpp"
 #include "control/rpc/server.hpp"
 #include "control/rpc/status.hpp"
 #include "control/sa/sa_store.hpp"
@@ -29,14 +31,14 @@ inline constexpr const char* kRunDirectory = "/run/twinspan";
 
 class Daemon {
 public:
-    // Everything up to running workers. On an error all that was made is gone again. SIGTERM and SIGINT must be
-    // blocked.
-    static Result<std::unique_ptr<Daemon>> start(Config config, std::vector<SaFile> sa_files);
+    // Everything up to running workers. On an error all that was made is gone again. SIGTERM, SIGINT and SIGHUP
+    // must be blocked.
+    static Result<std::unique_ptr<Daemon>> start(ConfigFile file, std::vector<SaFile> sa_files);
     ~Daemon();
     Daemon(const Daemon&) = delete;
     Daemon& operator=(const Daemon&) = delete;
 
-    // Until SIGTERM or SIGINT. An error: what cannot be gone on without.
+    // Until SIGTERM or SIGINT; SIGHUP reloads. An error: what cannot be gone on without.
     Result<void> run();
 
 private:
@@ -44,7 +46,7 @@ private:
     // Who says whether a port's link is up. A netdev that Linux has taken away takes the driver's socket with it.
     enum class LinkSource : std::uint8_t { device, kernel, gone };
 
-    explicit Daemon(Config config);
+    explicit Daemon(ConfigFile file);
     Result<void> open_dataplane();
     Result<void> open_netdevs();
     Result<void> open_sas(const std::vector<SaFile>& files);
@@ -54,6 +56,11 @@ private:
     Result<void> open_mirror();
     Result<void> open_socket();
     Result<void> hold_ike();
+
+    // daemon_reload.cpp
+    Result<std::vector<std::string>> reload(bool only_check);
+    Result<void> follow_configuration(ReloadPlan plan);
+    void tick_drain();
 
     Result<void> follow_sas();
     void on_changes(const netlink::KernelState& state, const netlink::Changes& changes);
@@ -75,6 +82,8 @@ private:
 
     // What workers use is declared before the data plane, and so outlives it.
     World world_;
+    std::string config_file_;
+    std::string config_text_;  // of it, when it was followed last
     Metrics metrics_;
     std::unique_ptr<SaStore> sas_;
     std::unique_ptr<netlink::XfrmMirror> xfrm_;  // null where no tunnel has IKE
@@ -92,6 +101,7 @@ private:
     std::chrono::steady_clock::time_point last_audit_{};
     std::unique_ptr<NatLog> nat_log_;  // null where none is configured
     std::unique_ptr<NatStatus> nat_status_;
+    NatDrain nat_drain_;
     StatusSources status_;
     std::unique_ptr<RpcServer> rpc_;
     bool running_ = false;   // the workers are

@@ -53,8 +53,8 @@ std::unexpected<Error> with(const std::string& what, const std::string& why) {
 
 }  // namespace
 
-Daemon::Daemon(Config config) {
-    world_.config = std::move(config);
+Daemon::Daemon(ConfigFile file) : config_file_(std::move(file.name)), config_text_(std::move(file.text)) {
+    world_.config = std::move(file.config);
     world_.sas.resize(world_.config.tunnels.size());
 }
 
@@ -69,8 +69,8 @@ Daemon::~Daemon() {
     }
 }
 
-Result<std::unique_ptr<Daemon>> Daemon::start(Config config, std::vector<SaFile> sa_files) {
-    std::unique_ptr<Daemon> daemon{new Daemon(std::move(config))};
+Result<std::unique_ptr<Daemon>> Daemon::start(ConfigFile file, std::vector<SaFile> sa_files) {
+    std::unique_ptr<Daemon> daemon{new Daemon(std::move(file))};
     Daemon& d = *daemon;
     // The data plane first: it holds the instance's name, and a second daemon must not get at the state directory.
     Result<void> done = d.open_dataplane();
@@ -319,11 +319,13 @@ Result<void> Daemon::open_socket() {
     status_.nat = &dataplane_->nat();
     status_.nat_kept = &dataplane_->nat_kept();
     status_.nat_status = nat_status_.get();
+    status_.nat_drain = &nat_drain_;
     status_.metrics = &metrics_;
     const std::filesystem::path path = std::filesystem::path{kRunDirectory} / (world_.config.name + ".sock");
     auto server = RpcServer::listen(path, [this](const nlohmann::json& request) {
         const auto drained = world_.drained;
-        nlohmann::json reply = run_command(request, status_, *failover_);
+        nlohmann::json reply =
+            run_command(request, status_, *failover_, [this](bool only_check) { return reload(only_check); });
         stale_ |= world_.drained != drained;  // repaired already; a compile asks for what it needs besides
         return reply;
     });

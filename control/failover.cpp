@@ -61,15 +61,36 @@ Result<std::unique_ptr<const Snapshot>> Failover::first() {
     std::unique_ptr<Snapshot> snapshot = assemble(plan(), world_, ++generation_);
     log_refusals(changes.refused);
     change_routes(std::move(changes.fib));
+    if (const auto guarded = find_guards(); !guarded) {
+        return std::unexpected(guarded.error());
+    }
+    current_ = snapshot.get();
+    carriers_.assign(snapshot->netdevs.size(), false);
+    return snapshot;
+}
+
+Result<void> Failover::find_guards() const {
     for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
         if (without_room_.contains(prefix)) {
             return std::unexpected(
                 Error{"encrypt " + prefix.text() + ": no room in the routing table, raise 'limits'"});
         }
     }
-    current_ = snapshot.get();
-    carriers_.assign(snapshot->netdevs.size(), false);
-    return snapshot;
+    return {};
+}
+
+Result<void> Failover::follow_configuration(bool routes) {
+    planner_->read_configuration();
+    PlanChanges changes = routes ? planner_->compile() : planner_->refresh();
+    // A pool's entry leads to no group, and a number that a snapshot has no pool for ends in a drop.
+    const auto is_pool = [](const FibPlan::value_type& change) { return change.second.kind() == RouteKind::pool; };
+    FibChanges pools;
+    std::ranges::copy_if(changes.fib.insert, std::back_inserter(pools.insert), is_pool);
+    std::erase_if(changes.fib.insert, is_pool);
+    change_routes(std::move(pools));
+    must_publish_ = true;
+    apply(std::move(changes));
+    return find_guards();
 }
 
 void Failover::announce() {
@@ -193,7 +214,7 @@ bool Failover::repair(Metric cause, spdlog::level::level_enum level, const std::
 
 // The publication comes first; carriers and the log may wait for it.
 void Failover::publish(std::unique_ptr<Snapshot> next) {
-    if (equivalent(*current_, *next)) {
+    if (!std::exchange(must_publish_, false) && equivalent(*current_, *next)) {
         return;
     }
     ++generation_;

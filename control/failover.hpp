@@ -44,6 +44,10 @@ public:
 
     // Reads the whole world again. Publishes, then changes routes, so that no route names what is not there yet.
     void recompile();
+    // After a change of World::config, with one publication. Addresses of pools are in the FIB before sessions can
+    // begin on them. `routes`: what they mean has changed. An error, when all is done: the FIB has no room for the
+    // guard of an encrypted prefix.
+    Result<void> follow_configuration(bool routes);
     // The same without routes, and the routes of some prefixes alone: each costs what has changed.
     void refresh();
     void routes_changed(std::span<const IpPrefix> prefixes);
@@ -74,6 +78,7 @@ private:
     // Whether workers got a new snapshot for it.
     bool repair(Metric cause, spdlog::level::level_enum level, const std::string& what);
     void publish(std::unique_ptr<Snapshot> next);
+    Result<void> find_guards() const;
     void apply(PlanChanges changes);
     void change_routes(FibChanges changes);
     void log_refusals(const std::vector<RefusedRoute>& refused) const;
@@ -84,13 +89,14 @@ private:
     Metrics& metrics_;
     std::optional<Planner> planner_;
     std::set<IpPrefix> without_room_;  // of the plan's FIB, all else is installed
+    bool must_publish_ = false;  // what equivalent() does not compare has changed
     bool synchronized_ = true;  // every worker has the last publication
     const Snapshot* current_ = nullptr;  // owned by the data plane until the next publication
     std::vector<bool> carriers_;  // as told to Linux
     std::uint64_t generation_ = 0;
 };
 
-// Whether workers would act the same on both. Not compared: what never changes while the daemon runs.
+// Whether workers would act the same on both. Not compared: what follows from the configuration alone.
 bool equivalent(const Snapshot& a, const Snapshot& b) noexcept;
 
 }  // namespace twinspan

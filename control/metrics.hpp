@@ -76,6 +76,9 @@ enum class Metric : std::uint8_t {
     nat_left_out_host_limit,
     nat_left_out_no_room,
     nat_left_out_nonsense,
+    config_reloads,
+    config_reloads_refused,
+    nat_addresses_draining,
 };
 
 enum class MetricKind : std::uint8_t { counter, gauge };
@@ -198,6 +201,12 @@ inline constexpr auto kMetricInfo = std::to_array<MetricInfo>({
      "The same that the table had no room for"},
     {Metric::nat_left_out_nonsense, MetricKind::counter, "nat_left_out_nonsense_total",
      "Records of an earlier run that were torn, or never sessions"},
+    {Metric::config_reloads, MetricKind::counter, "config_reloads_total",
+     "How often the configuration was read again and followed"},
+    {Metric::config_reloads_refused, MetricKind::counter, "config_reloads_refused_total",
+     "How often it was not: a wrong file, or keys that take a restart"},
+    {Metric::nat_addresses_draining, MetricKind::gauge, "nat_addresses_draining",
+     "Addresses taken out of pools that still have sessions"},
 });
 inline constexpr std::size_t kMetricCount = kMetricInfo.size();
 

@@ -23,24 +23,25 @@ int refuse(const std::vector<twinspan::ConfigError>& errors) {
     return kRefused;
 }
 
-// Before any thread exists, so that only the loop's signalfd sees those that end us. A terminal that closes, a log that
-// nobody reads any more and a habitual `kill -HUP` must not stop traffic: there is nothing to reload.
+// Before any thread exists, so that only the loop's signalfd sees those that are for us. A log that nobody reads any
+// more must not stop traffic. SIGHUP reloads: a terminal that closes does no harm, and an ignored signal would be lost.
 void prepare_signals() {
-    std::signal(SIGHUP, SIG_IGN);
+    std::signal(SIGHUP, SIG_DFL);
     std::signal(SIGPIPE, SIG_IGN);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
 int run(const std::string& file) {
-    auto config = twinspan::load_config(file);
+    auto config = twinspan::load_config_file(file);
     if (!config) {
         return refuse(config.error());
     }
-    auto sa_files = twinspan::load_sa_files(*config);
+    auto sa_files = twinspan::load_sa_files(config->config);
     if (!sa_files) {
         return refuse(sa_files.error());
     }

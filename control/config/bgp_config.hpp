@@ -22,6 +22,7 @@ struct BgpConfig {
     // The site's prefixes: for private peering and for tunnels. Public and Microsoft peering announce their pool.
     std::vector<Prefix4> announce4;
     std::vector<Prefix6> announce6;
+    friend bool operator==(const BgpConfig&, const BgpConfig&) = default;
 };
 
 struct Community {
@@ -42,6 +43,7 @@ struct BgpSession {
     std::vector<Community> communities;  // routes with one of them are taken; empty: all
     std::uint32_t local_preference = 100;
     std::uint32_t prepend = 0;  // how often our ASN is put in front of what we announce
+    friend bool operator==(const BgpSession&, const BgpSession&) = default;
 };
 
 struct PeeringBgp {
@@ -50,6 +52,7 @@ struct PeeringBgp {
     bool announce_given = false;  // `announce` of this peering, in the place of the whole site's
     std::vector<Prefix4> announce4;
     std::vector<Prefix6> announce6;
+    friend bool operator==(const PeeringBgp&, const PeeringBgp&) = default;
 };
 
 // One leg's session, complete: the peering's values and the leg's own.
@@ -58,6 +61,7 @@ struct LegBgp {
     std::uint32_t peer_asn = kMicrosoftAsn;
     std::optional<be32> peer4;  // by default the second address of the leg's /30 and /126
     std::optional<Ipv6Address> peer6;
+    friend bool operator==(const LegBgp&, const LegBgp&) = default;
 };
 
 struct TunnelBgp {
@@ -68,6 +72,7 @@ struct TunnelBgp {
     std::uint32_t max_prefixes = 4000;
     std::uint32_t local_preference = 0;  // 0 in the file's place: 100, or 50 for a tunnel that is a fallback
     std::uint32_t prepend = 0;
+    friend bool operator==(const TunnelBgp&, const TunnelBgp&) = default;
 };
 
 // Where traffic of a peering goes when neither of its links is left.
@@ -75,6 +80,7 @@ struct FallbackConfig {
     Zone zone = Zone::private_peering;
     std::vector<std::size_t> tunnels;  // indexes in Config::tunnels; only for private peering
     bool internet = false;  // plain internet, with its pool; only for public and Microsoft peering
+    friend bool operator==(const FallbackConfig&, const FallbackConfig&) = default;
 };
 
 }  // namespace twinspan

@@ -55,4 +55,8 @@ std::string to_string(Link link) {
     return "?";
 }
 
+std::string name_of(const PoolConfig& pool) {
+    return to_string(pool.zone) + (pool.link == Link::none ? "" : " " + to_string(pool.link));
+}
+
 }  // namespace twinspan

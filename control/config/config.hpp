@@ -27,6 +27,7 @@ struct DpdkConfig {
     std::uint32_t memory_mib = 1024;
     std::uint32_t buffers = 32768;  // mbufs in the pool
     std::vector<std::string> args;  // for EAL, as they are
+    friend bool operator==(const DpdkConfig&, const DpdkConfig&) = default;
 };
 
 enum class IdlePolicy : std::uint8_t { sleep, poll };
@@ -35,6 +36,7 @@ struct WorkersConfig {
     std::uint16_t count = 1;
     IdlePolicy idle = IdlePolicy::sleep;
     std::vector<unsigned> cpus;  // empty, or one per worker
+    friend bool operator==(const WorkersConfig&, const WorkersConfig&) = default;
 };
 
 struct PortConfig {
@@ -42,6 +44,7 @@ struct PortConfig {
     std::string device;  // either this,
     std::string shared{};  // or the netdev of a NIC that Linux keeps
     std::uint16_t mtu = 1500;
+    friend bool operator==(const PortConfig&, const PortConfig&) = default;
 };
 
 enum class CircuitSku : std::uint8_t { standard, premium };
@@ -52,7 +55,22 @@ struct CircuitConfig {
     std::uint64_t bandwidth_bps = 0;
     std::string primary_port;
     std::string secondary_port;  // may be the same port as the primary's
+    friend bool operator==(const CircuitConfig&, const CircuitConfig&) = default;
 };
+
+inline bool operator==(VlanTag a, VlanTag b) noexcept { return a.tpid == b.tpid && a.tci == b.tci; }
+inline bool operator==(const NatStatic& a, const NatStatic& b) noexcept {
+    return a.outside == b.outside && a.inside == b.inside && a.protocol == b.protocol &&
+           a.outside_port == b.outside_port && a.inside_port == b.inside_port;
+}
+inline bool operator==(Ipv4Range a, Ipv4Range b) noexcept { return a.first == b.first && a.last == b.last; }
+inline bool operator==(PortRange a, PortRange b) noexcept { return a.first == b.first && a.last == b.last; }
+inline bool operator==(const NatTimeouts& a, const NatTimeouts& b) noexcept {
+    const auto all = [](const NatTimeouts& t) {
+        return std::array{t.udp, t.tcp_established, t.tcp_transitory, t.tcp_closing, t.icmp, t.other};
+    };
+    return all(a) == all(b);
+}
 
 struct LegConfig {
     Zone zone = Zone::lan;
@@ -65,12 +83,15 @@ struct LegConfig {
     std::vector<InterfaceAddress4> addresses4;
     std::vector<InterfaceAddress6> addresses6;
     std::optional<LegBgp> bgp;
+    friend bool operator==(const LegConfig&, const LegConfig&) = default;
 };
 
 struct PoolConfig {
     Zone zone = Zone::microsoft_peering;
     Link link = Link::none;         // none: of all legs of the peering
-    std::vector<Ipv4Range> ranges;  // disjoint, ascending
+    std::vector<Ipv4Range> ranges;  // disjoint, ascending; none: a reload has taken the pool away
+    // What reloads have taken out, until the last session there ends. Disjoint, ascending.
+    std::vector<Ipv4Range> draining{};
     std::uint16_t first_port = 1024;
     std::uint16_t last_port = 65535;
     std::vector<PortRange> reserved;  // of these, disjoint, ascending
@@ -91,6 +112,8 @@ struct PoolConfig {
     bool has(be32 address) const noexcept {
         return std::ranges::any_of(ranges, [address](Ipv4Range r) { return r.first <= address && address <= r.last; });
     }
+    bool removed() const noexcept { return ranges.empty(); }
+    friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
 };
 
 // The destinations that may be reached over one peering. No entry for a peering: any.
@@ -98,6 +121,7 @@ struct AcceptConfig {
     Zone zone = Zone::microsoft_peering;
     std::vector<Prefix4> prefixes4;
     std::vector<Prefix6> prefixes6;
+    friend bool operator==(const AcceptConfig&, const AcceptConfig&) = default;
 };
 
 enum class DscpRule : std::uint8_t { copy, microsoft, fixed };
@@ -110,6 +134,7 @@ struct OuterHeaderConfig {
     DfRule df = DfRule::set;
     std::uint8_t hop_limit = kDefaultHopLimit;
     FlowLabelRule flow_label = FlowLabelRule::hash;
+    friend bool operator==(const OuterHeaderConfig&, const OuterHeaderConfig&) = default;
 };
 
 // Of static keys, for each SA; 0: no limit. At nine tenths of one the log warns.
@@ -137,6 +162,7 @@ struct TunnelConfig {
     std::optional<InterfaceAddress4> address;  // of its netdev
     std::optional<IkeConfig> ike;
     std::optional<TunnelBgp> bgp;
+    friend bool operator==(const TunnelConfig&, const TunnelConfig&) = default;
 };
 
 struct LimitsConfig {
@@ -144,6 +170,7 @@ struct LimitsConfig {
     std::uint32_t icmp_errors_pps = 1000;  // made here, per worker
     std::uint32_t routes_ipv4 = 1u << 21;
     std::uint32_t routes_ipv6 = 1u << 15;
+    friend bool operator==(const LimitsConfig&, const LimitsConfig&) = default;
 };
 
 struct Config {
@@ -157,7 +184,7 @@ struct Config {
     std::optional<CircuitConfig> circuit;
     std::optional<BgpConfig> bgp;
     std::vector<LegConfig> legs;
-    std::vector<PoolConfig> pools;
+    std::vector<PoolConfig> pools;  // an index is the pool's number in session keys, whatever reloads do
     std::vector<AcceptConfig> accept;
     std::vector<PeeringBgp> peering_bgp;
     std::vector<FallbackConfig> fallback;
@@ -169,6 +196,8 @@ struct Config {
 
     // Room for the sessions of all pools; 0 without pools.
     std::uint32_t nat_sessions() const noexcept;
+
+    friend bool operator==(const Config&, const Config&) = default;
 };
 
 // How many prefixes Microsoft's router takes on one session of a peering: beyond that it drops the session.
@@ -179,5 +208,7 @@ std::uint32_t prefix_limit6(Zone zone) noexcept;
 // name.
 std::string to_string(Zone zone);
 std::string to_string(Link link);  // "primary", "secondary", "none"
+// What a pool is known by: its peering, and its link where each has one: "microsoft", "microsoft primary".
+std::string name_of(const PoolConfig& pool);
 
 }  // namespace twinspan

@@ -36,6 +36,7 @@ struct IkeConfig {
     std::uint32_t replay_window = 1024;
     std::vector<Prefix4> local4, remote4;  // traffic selectors; none of a side's: any
     std::vector<Prefix6> local6, remote6;
+    friend bool operator==(const IkeConfig&, const IkeConfig&) = default;
 };
 
 }  // namespace twinspan

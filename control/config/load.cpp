@@ -63,6 +63,14 @@ std::expected<Config, std::vector<ConfigError>> parse_config(std::string_view te
 }
 
 std::expected<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& path) {
+    auto file = load_config_file(path);
+    if (!file) {
+        return std::unexpected(std::move(file.error()));
+    }
+    return std::move(file->config);
+}
+
+std::expected<ConfigFile, std::vector<ConfigError>> load_config_file(const std::filesystem::path& path) {
     Diagnostics diagnostics{path.string()};
     errno = 0;
     std::ifstream in{path, std::ios::binary};
@@ -76,7 +84,11 @@ std::expected<Config, std::vector<ConfigError>> load_config(const std::filesyste
     text.resize(static_cast<std::size_t>(in.gcount()));
     Draft draft = draft_of(diagnostics, text);
     check_files_exist(diagnostics, draft);
-    return result(diagnostics, std::move(draft));
+    auto config = result(diagnostics, std::move(draft));
+    if (!config) {
+        return std::unexpected(std::move(config.error()));
+    }
+    return ConfigFile{path.string(), std::move(text), std::move(*config)};
 }
 
 }  // namespace twinspan

@@ -26,6 +26,13 @@ inline constexpr std::size_t kMaxConfigErrors = 20;
 // Reads files and changes nothing. Ordered by line; at most kMaxConfigErrors.
 // The files that it names must exist; what SA files hold is load_sa_file()'s business.
 std::expected<Config, std::vector<ConfigError>> load_config(const std::filesystem::path& path);
+// The same with the text that it was read from, to tell later what has changed, and where.
+struct ConfigFile {
+    std::string name;  // the path
+    std::string text;
+    Config config;
+};
+std::expected<ConfigFile, std::vector<ConfigError>> load_config_file(const std::filesystem::path& path);
 // The same over text in memory; `file` is the name for errors and the base of relative paths. Touches no file.
 std::expected<Config, std::vector<ConfigError>> parse_config(std::string_view text, const std::string& file);
 

@@ -16,6 +16,7 @@ struct CollectorAddress {
     IpfixTransport transport = IpfixTransport::udp;
 
     std::string text() const;  // "udp 192.0.2.5:4739", "tcp [2001:db8::5]:4739"
+    friend bool operator==(const CollectorAddress&, const CollectorAddress&) = default;
 };
 
 struct NatLogConfig {
@@ -26,6 +27,7 @@ struct NatLogConfig {
     std::uint32_t domain = 1;              // observation domain
     bool sessions = false;
     bool mappings = false;
+    friend bool operator==(const NatLogConfig&, const NatLogConfig&) = default;
 };
 
 }  // namespace twinspan

@@ -24,6 +24,7 @@ struct Request {
     std::string what;
     std::string link;
     bool as_json = false;
+    bool only_check = false;
     std::string config_file;
     std::string folder;
     std::string out;
@@ -74,6 +75,24 @@ int change_link(const Terminal& terminal, const Request& request, const std::str
     }
     const json state = data->is_object() ? data->value("state", json{}) : json{};
     terminal.out << request.link << " link: " << (state.is_string() ? state.get<std::string>() : "done") << '\n';
+    return kDone;
+}
+
+int reload(const Terminal& terminal, const Request& request) {
+    const auto data = ask(terminal, request, {{"command", "reload"}, {"check", request.only_check}});
+    if (!data) {
+        terminal.err << "twinspanctl: not reloaded, the running configuration stays:\n" << data.error().what << '\n';
+        return kFailed;
+    }
+    const json changes = data->is_object() ? data->value("changes", json::array()) : json::array();
+    if (changes.empty()) {
+        terminal.out << "nothing has changed\n";
+        return kDone;
+    }
+    terminal.out << (request.only_check ? "would change:\n" : "changed:\n");
+    for (const json& change : changes) {
+        terminal.out << "  " << (change.is_string() ? change.get<std::string>() : change.dump()) << '\n';
+    }
     return kDone;
 }
 
@@ -165,6 +184,8 @@ int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
     drain->add_option("link", request.link, "primary, secondary or the name of a tunnel")->required();
     auto* undrain = app.add_subcommand("undrain", "Use a link or tunnel again");
     undrain->add_option("link", request.link, "primary, secondary or the name of a tunnel")->required();
+    auto* reload_command = app.add_subcommand("reload", "Read the configuration again and follow it, without loss");
+    reload_command->add_flag("--check", request.only_check, "Only say what would change, or why it cannot");
     auto* version_command = app.add_subcommand("version", "Print the versions of this program and of the daemon");
     auto* save_command = app.add_subcommand("save-state", "Write the NAT sessions to a file, to outlive a reboot");
     save_command->add_option("file", request.out, "The file to write (default: the one that the next start takes)");
@@ -188,6 +209,9 @@ int run(const std::vector<std::string>& arguments, const Terminal& terminal) {
     }
     if (import_command->parsed()) {
         return import_azure(terminal, request.folder, request.out);
+    }
+    if (reload_command->parsed()) {
+        return reload(terminal, request);
     }
     if (version_command->parsed()) {
         return version(terminal, request);

@@ -132,6 +132,10 @@ constexpr Column kPoolCounters[] = {
     {"peak", "water.peak", Format::count, Empty::hide},
     {"full in", "full_in", Format::text, Empty::hide},
 };
+constexpr Column kDraining[] = {{"Peering", "peering"},
+                                {"State", "state"},
+                                {"Addresses", "addresses", Format::list},
+                                {"Sessions left", "sessions", Format::count}};
 constexpr Column kPoolAddresses[] = {
     {"peering", "peering"},
     {"address", "address"},
@@ -296,10 +300,16 @@ std::string optional_table(std::span<const Column> columns, const json& rows) {
 std::string nat(const json& data) {
     json pools = list_at(data, "pools");
     json addresses = json::array();
+    json draining = json::array();
     std::uint64_t used = 0;
     for (json& pool : pools) {
         if (!pool.is_object()) {
             continue;
+        }
+        if (json row = pool.value("draining", json{}); row.is_object()) {
+            row["peering"] = text_at(pool, "peering");
+            row["state"] = "draining";
+            draining.push_back(std::move(row));
         }
         used += count_at(pool, "sessions");
         pool["full_in"] = forecast(pool);
@@ -310,8 +320,9 @@ std::string nat(const json& data) {
             }
         }
     }
-    return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' + optional_table(kPoolAddresses, addresses) +
-           optional_table(kTalkers, list_at(data, "talkers")) + optional_table(kRemotes, list_at(data, "remotes")) +
+    return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' + optional_table(kDraining, draining) +
+           optional_table(kPoolAddresses, addresses) + optional_table(kTalkers, list_at(data, "talkers")) +
+           optional_table(kRemotes, list_at(data, "remotes")) +
            table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' + with_thousands(used) + " of " +
            with_thousands(count_at(data, "capacity")) + " sessions, " + human_bytes(count_at(data, "memory_bytes")) +
            '\n';

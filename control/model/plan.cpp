@@ -33,9 +33,13 @@ std::vector<IpPrefix> pool_prefixes(Ipv4Range range) {
 
 }  // namespace
 
-Planner::Planner(const World& world) : world_(world), encrypt_(encrypt_prefixes(world.config)) {
-    for (std::uint16_t leg = 0; leg < world.config.legs.size(); ++leg) {
-        for (const IpPrefix& address : addresses_of(world.config.legs[leg])) {
+Planner::Planner(const World& world) : world_(world) { read_configuration(); }
+
+void Planner::read_configuration() {
+    encrypt_ = encrypt_prefixes(world_.config);
+    connected_.clear();
+    for (std::uint16_t leg = 0; leg < world_.config.legs.size(); ++leg) {
+        for (const IpPrefix& address : addresses_of(world_.config.legs[leg])) {
             connected_.insert_or_assign(address.network(), leg);
         }
     }
@@ -176,19 +180,14 @@ void Planner::find_own() {
             add(address.prefix);
         }
     }
-    for (std::uint16_t number = 0; number < plan_.base.pools.size(); ++number) {
-        const NatPool& pool = plan_.base.pools[number];
-        const auto add_range = [&](Ipv4Range range) {
-            for (const IpPrefix& prefix : pool_prefixes(range)) {
-                own_.insert_or_assign(prefix, RouteResult{RouteKind::pool, number});
+    for (std::uint16_t number = 0; number < world_.config.pools.size(); ++number) {
+        const PoolConfig& pool = world_.config.pools[number];
+        for (const auto* ranges : {&pool.ranges, &pool.draining, &pool.from_microsoft}) {
+            for (const Ipv4Range range : *ranges) {
+                for (const IpPrefix& prefix : pool_prefixes(range)) {
+                    own_.insert_or_assign(prefix, RouteResult{RouteKind::pool, number});
+                }
             }
-        };
-        std::ranges::for_each(pool.addresses, add_range);
-        for (const NatStatic& mapping : pool.statics.all()) {
-            add_range({mapping.outside, mapping.outside});
-        }
-        if (pool.from_microsoft != nullptr) {
-            std::ranges::for_each(pool.from_microsoft->addresses, add_range);
         }
     }
     for (const IpPrefix& prefix :

@@ -30,6 +30,8 @@ public:
     explicit Planner(const World& world);  // which outlives this
 
     PlanChanges compile();  // everything, every route
+    // After a change of World::config: compile() or refresh() makes the rest follow.
+    void read_configuration();
     PlanChanges refresh();  // everything but routes; these too when netdevs have come or gone
     PlanChanges update(std::span<const IpPrefix> changed);  // what the routes of these prefixes mean now
 

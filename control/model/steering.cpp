@@ -20,7 +20,7 @@ void add_untagged(const World& world, Steering& out) {
     }
     std::vector<IpPrefix> pools;
     for (const PoolConfig& pool : world.config.pools) {
-        for (const auto* ranges : {&pool.ranges, &pool.from_microsoft}) {
+        for (const auto* ranges : {&pool.ranges, &pool.draining, &pool.from_microsoft}) {
             for (const Ipv4Range range : *ranges) {
                 std::ranges::transform(prefixes_of(range), std::back_inserter(pools),
                                        [](Prefix4 p) { return to_prefix(p); });

@@ -245,9 +245,13 @@ std::vector<DscpMap> make_dscp_maps(const Config& config) {
 }
 
 std::uint16_t pool_of(const Config& config, Zone zone, Link link) noexcept {
-    const auto it = std::ranges::find_if(config.pools, [&](const PoolConfig& pool) {
+    const auto serves = [&](const PoolConfig& pool) {
         return pool.zone == zone && (pool.link == Link::none || pool.link == link);
-    });
+    };
+    auto it = std::ranges::find_if(config.pools, [&](const PoolConfig& p) { return serves(p) && !p.removed(); });
+    if (it == config.pools.end()) {  // the sessions of one that was taken away go on
+        it = std::ranges::find_if(config.pools, [&](const PoolConfig& p) { return serves(p) && !p.draining.empty(); });
+    }
     return it == config.pools.end() ? kNone : static_cast<std::uint16_t>(it - config.pools.begin());
 }
 

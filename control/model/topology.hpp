@@ -21,7 +21,7 @@ std::vector<DscpMap> make_dscp_maps(const Config& config);
 // What Microsoft peering lets through: EF, AF41, AF21, AF11, CS3 and CS0. Others become the nearest of these.
 DscpMap microsoft_dscp_map() noexcept;
 
-// The pool that translates what leaves to this zone over this link; kNone: none.
+// The pool that translates what leaves to this zone over this link, or did so and still has sessions; kNone: none.
 std::uint16_t pool_of(const Config& config, Zone zone, Link link = Link::none) noexcept;
 
 // Towards `neighbour` on a leg: destination, source and VLAN tags, all but the last ethertype.

@@ -136,6 +136,12 @@ void Collector::close(Time now, int error) {
                      std::system_category().message(error));
     }
     complained_ = true;
+    forget();
+    next_try_ = now + backoff_;
+    backoff_ = std::min(2 * backoff_, kLongestBackoff);
+}
+
+void Collector::forget() noexcept {
     socket_ = Descriptor{-1};
     state_ = State::closed;
     for (const Queued& message : queued_) {
@@ -144,8 +150,14 @@ void Collector::close(Time now, int error) {
     queued_.clear();
     out_.clear();
     sent_ = 0;
-    next_try_ = now + backoff_;
-    backoff_ = std::min(2 * backoff_, kLongestBackoff);
+}
+
+void Collector::move_to(CollectorAddress address) {
+    forget();
+    address_ = address;
+    next_try_ = {};
+    backoff_ = kFirstBackoff;
+    complained_ = false;
 }
 
 void Collector::read_path_mtu() {

@@ -24,6 +24,9 @@ public:
 
     explicit Collector(CollectorAddress address) : address_(address) {}
 
+    // From now on another one. What waits for the first is lost, as when a connection breaks.
+    void move_to(CollectorAddress address);
+
     // Often: opens or opens anew, sends on what waits. Whether messages may be sent now.
     bool ready(Time now);
     // A message of this many data records. false: it is lost, as are those of lost().
@@ -49,6 +52,7 @@ private:
     void open(Time now);
     void opened();
     void close(Time now, int error);
+    void forget() noexcept;
     void finish_connecting(Time now);
     void read_path_mtu();
     void forget_templates_if_refused();

@@ -21,6 +21,14 @@ NatEventMask wanted_events(const NatLogConfig& config) noexcept {
 NatLog::NatLog(const NatLogConfig& config, Take take, Metrics& metrics)
     : config_(config), take_(std::move(take)), metrics_(metrics), collector_(config.collector), tokens_(config.rate) {}
 
+void NatLog::follow(const NatLogConfig& config) {
+    if (config.collector != config_.collector) {
+        collector_.move_to(config.collector);
+    }
+    config_ = config;
+    tokens_ = std::min<std::uint64_t>(tokens_, config.rate);
+}
+
 void NatLog::add(const NatEvent& event) {
     if (own_.size() < kMostOwn) {
         own_.push_back(event);

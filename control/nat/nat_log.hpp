@@ -30,6 +30,9 @@ public:
 
     NatLog(const NatLogConfig& config, Take take, Metrics& metrics);
 
+    // What a reload may change: all but which events the workers tell.
+    void follow(const NatLogConfig& config);
+
     // From a timer, some 100 times a second.
     void tick(Time now, std::chrono::system_clock::time_point wall);
     // control's own; `time` in milliseconds since 1970.

@@ -17,9 +17,18 @@ std::uint64_t milliseconds_since_1970() {
 
 NatStatus::NatStatus(const std::vector<PoolConfig>& pools, const NatTable& table, Tell tell)
     : table_(table), tell_(std::move(tell)) {
-    for (const PoolConfig& pool : pools) {
-        pools_.push_back(
-            {.name = to_string(pool.zone), .watch = NatWatch{pool.sessions, pool.high_water, pool.low_water}});
+    follow(pools);
+}
+
+void NatStatus::follow(const std::vector<PoolConfig>& pools) {
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+        const PoolConfig& pool = pools[i];
+        if (i == pools_.size()) {
+            pools_.push_back(
+                {.name = name_of(pool), .watch = NatWatch{pool.sessions, pool.high_water, pool.low_water}});
+        } else {
+            pools_[i].watch.set_marks(pool.sessions, pool.high_water, pool.low_water);
+        }
     }
 }
 

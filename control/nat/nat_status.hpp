@@ -28,6 +28,9 @@ public:
     // `tell` gets high and low water.
     NatStatus(const std::vector<PoolConfig>& pools, const NatTable& table, Tell tell);
 
+    // The pools as a reload has left them: the same numbers, and perhaps more of them.
+    void follow(const std::vector<PoolConfig>& pools);
+
     // From a timer, some 100 times a second.
     void tick(Time now);
 

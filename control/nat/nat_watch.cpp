@@ -4,7 +4,12 @@
 
 namespace twinspan {
 
-NatWatch::NatWatch(std::uint64_t limit, unsigned high_percent, unsigned low_percent) : limit_(limit) {
+NatWatch::NatWatch(std::uint64_t limit, unsigned high_percent, unsigned low_percent) {
+    set_marks(limit, high_percent, low_percent);
+}
+
+void NatWatch::set_marks(std::uint64_t limit, unsigned high_percent, unsigned low_percent) {
+    limit_ = limit;
     water_.high = std::max<std::uint64_t>((limit * high_percent + 99) / 100, 1);
     water_.low = limit * low_percent / 100;
 }

@@ -37,6 +37,8 @@ public:
 
     // `limit`: sessions. Marks in percent of it.
     NatWatch(std::uint64_t limit, unsigned high_percent, unsigned low_percent);
+    // What was seen so far stays.
+    void set_marks(std::uint64_t limit, unsigned high_percent, unsigned low_percent);
 
     // Once each kInterval.
     Change sample(std::uint64_t sessions);
@@ -46,7 +48,7 @@ public:
     NatForecast forecast() const;
 
 private:
-    std::uint64_t limit_;
+    std::uint64_t limit_ = 0;
     NatWater water_;
     std::array<std::uint64_t, kSamples> samples_{};
     std::uint64_t taken_ = 0;

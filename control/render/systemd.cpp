@@ -42,6 +42,7 @@ std::string unit(const Config& config, const std::filesystem::path& config_file)
     text.line("[Service]");
     text.line("Type=exec");
     text.line("ExecStart=", daemon);
+    text.line("ExecReload=twinspanctl --name ", config.name, " reload");
     text.line("# Started is who answers: by then the interfaces are there that FRR and strongSwan wait for.");
     text.line("ExecStartPost=/bin/sh -c 'n=0; until twinspanctl --name ", config.name,
               " version >/dev/null 2>&1; do n=$$((n+1)); [ $$n -lt 300 ] || exit 1; sleep 0.2; done'");

@@ -79,6 +79,12 @@ json ping(const StatusSources& sources) {
     return rpc_data(data);
 }
 
+json reload(const json& request, const Reload& read_again) {
+    const bool only_check = request.value("check", json{}) == true;
+    const auto changes = read_again(only_check);
+    return changes ? rpc_data({{"changes", *changes}, {"check", only_check}}) : rpc_error(changes.error().what);
+}
+
 }  // namespace
 
 Result<json> show(const StatusSources& sources, std::string_view what) {
@@ -93,7 +99,7 @@ Result<json> show(const StatusSources& sources, std::string_view what) {
     return std::unexpected(Error{"cannot show '" + std::string{what} + "', expected one of " + names});
 }
 
-json run_command(const json& request, const StatusSources& sources, Failover& failover) {
+json run_command(const json& request, const StatusSources& sources, Failover& failover, const Reload& read_again) {
     const std::string command = text_of(request, "command");
     if (command == "ping") {
         return ping(sources);
@@ -105,7 +111,10 @@ json run_command(const json& request, const StatusSources& sources, Failover& fa
         const auto data = show(sources, text_of(request, "what"));
         return data ? rpc_data(*data) : rpc_error(data.error().what);
     }
-    return rpc_error("unknown command '" + command + "', expected one of ping, show, drain, undrain");
+    if (command == "reload" && read_again) {
+        return reload(request, read_again);
+    }
+    return rpc_error("unknown command '" + command + "', expected one of ping, show, drain, undrain, reload");
 }
 
 }  // namespace twinspan

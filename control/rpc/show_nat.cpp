@@ -96,18 +96,36 @@ const NatWatch* watch_of(const StatusSources& s, std::size_t pool) {
     return s.nat_status != nullptr && pool < s.nat_status->pools() ? &s.nat_status->watch(pool) : nullptr;
 }
 
+json ranges_json(const std::vector<Ipv4Range>& ranges) {
+    json rows = json::array();
+    for (const Ipv4Range range : ranges) {
+        rows.push_back(IpAddress::from(range.first).text() + "-" + IpAddress::from(range.last).text());
+    }
+    return rows;
+}
+
+bool is_gone(const PoolConfig& pool) { return pool.removed() && pool.draining.empty(); }
+
+// What reloads have taken out, and the sessions that are still there.
+json draining_json(const StatusSources& s, const PoolConfig& pool, std::size_t index) {
+    if (pool.draining.empty()) {
+        return {};
+    }
+    const auto left =
+        s.nat_drain != nullptr ? s.nat_drain->sessions_left(static_cast<std::uint16_t>(index)) : std::nullopt;
+    return {{"addresses", ranges_json(pool.draining)}, {"sessions", left ? json(*left) : json{}}};
+}
+
 json pool_json(const StatusSources& s, std::size_t index, const NatSurveyResult& survey) {
     const PoolConfig& pool = s.failover->world().config.pools[index];
     const NatUsage usage = s.nat != nullptr ? s.nat->usage(static_cast<std::uint16_t>(index)) : NatUsage{};
-    json addresses = json::array();
-    for (const Ipv4Range range : pool.ranges) {
-        addresses.push_back(IpAddress::from(range.first).text() + "-" + IpAddress::from(range.last).text());
-    }
     const auto in_use = [&](NatProtocol p) { return usage.in_use[static_cast<std::size_t>(p)]; };
     const NatWatch* watch = watch_of(s, index);
     return {
         {"peering", to_string(pool.zone)},
-        {"addresses", std::move(addresses)},
+        {"state", pool.removed() ? "draining" : "active"},
+        {"addresses", ranges_json(pool.ranges)},
+        {"draining", draining_json(s, pool, index)},
         {"ports", std::to_string(pool.first_port) + "-" + std::to_string(pool.last_port)},
         {"sessions", usage.sessions},
         {"limit", pool.sessions},
@@ -167,7 +185,9 @@ json show_nat(const StatusSources& s) {
     const std::vector<PoolConfig>& configured = s.failover->world().config.pools;
     json pools = json::array();
     for (std::size_t i = 0; i < configured.size(); ++i) {
-        pools.push_back(pool_json(s, i, survey));
+        if (!is_gone(configured[i])) {
+            pools.push_back(pool_json(s, i, survey));
+        }
     }
     return {{"pools", std::move(pools)},
             {"talkers", talkers_json(configured, survey)},
@@ -190,7 +210,9 @@ void add_nat_metrics(const StatusSources& s, json& metrics) {
     const std::vector<PoolConfig>& pools = s.failover->world().config.pools;
     const auto each_pool = [&](auto&& fn) {
         for (std::uint16_t i = 0; i < pools.size(); ++i) {
-            fn(i, pools[i], to_string(pools[i].zone), s.nat->usage(i));
+            if (!is_gone(pools[i])) {
+                fn(i, pools[i], name_of(pools[i]), s.nat->usage(i));
+            }
         }
     };
     each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {

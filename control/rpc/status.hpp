@@ -4,6 +4,7 @@
 #include "control/failover.hpp"
 #include "control/metrics.hpp"
 #include "control/model/world.hpp"
+#include "control/nat/nat_drain.hpp"
 #include "control/nat/nat_status.hpp"
 #include "control/sa/sa_store.hpp"
 #include "dataplane/dataplane.hpp"
@@ -28,6 +29,7 @@ struct StatusSources {
     const NatTable* nat = nullptr;                // may be null: no sessions
     const NatKept* nat_kept = nullptr;            // may be null: sessions end with the process
     NatStatus* nat_status = nullptr;              // may be null: nobody watches the pools
+    const NatDrain* nat_drain = nullptr;          // the same
     const Metrics* metrics = nullptr;
     const SaStore* sas = nullptr;  // may be null: tunnels are shown without their SAs
     std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();

@@ -67,7 +67,8 @@ NatTable::Opened NatTable::only_if_to(const NatKey& outside, Opened opened) noex
 
 // What every session needs whichever way it gets its ports.
 NatTable::Outcome NatTable::begin(Opening& o) noexcept {
-    if (o.pool.down) {
+    const bool taken_away = o.pool.address_count == 0 && o.pool.statics.empty();  // it keeps the sessions that it has
+    if (o.pool.down || taken_away) {
         return Outcome::pool_down;
     }
     if (o.pool.knows_hosts()) {

@@ -21,6 +21,7 @@ def test_units_order_and_limits(site):
     out = site.render("systemd")
     unit = read(out / "systemd/system/twinspand.service")
     assert unit["Service"]["ExecStart"] == f"twinspand --config {site.config}"
+    assert unit["Service"]["ExecReload"] == "twinspanctl --name nva reload"
     assert {"frr.service", "strongswan.service"} <= set(unit["Unit"]["Before"].split())
     assert unit["Service"]["Restart"] == "on-failure" and unit["Service"]["RestartPreventExitStatus"] == "2"
     assert unit["Service"]["StateDirectory"] == "twinspan/nva"

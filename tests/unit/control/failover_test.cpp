@@ -352,5 +352,50 @@ TEST_F(FailoverTest, tries_a_route_again_that_found_no_room) {
     EXPECT_TRUE(tables.fib.contains(pfx("40.0.0.0/16")));
 }
 
+// A session may begin on an address as soon as workers have it: the way back is there first.
+TEST_F(FailoverTest, a_reload_is_one_publication_behind_the_addresses_of_pools) {
+    PoolConfig& pool = world.config.pools[0];
+    pool.ranges.push_back({ip("198.51.100.32").v4(), ip("198.51.100.33").v4()});
+    pool.timeouts.udp = 17;
+    EXPECT_TRUE(failover.follow_configuration(false));
+    EXPECT_EQ(tables.calls, (std::vector<std::string>{"insert 198.51.100.32/31", "publish"}));
+    EXPECT_EQ(tables.current->pools[0].timeouts.udp, 17u);
+    EXPECT_TRUE(tables.current->pools[0].holds(ip("198.51.100.33").v4()));
+    EXPECT_EQ(tables.fib, failover.current_plan().fib);
+    tables.calls.clear();
+    pool.timeouts.udp = 18;  // nothing else
+    EXPECT_TRUE(failover.follow_configuration(false));
+    EXPECT_EQ(tables.calls, std::vector<std::string>{"publish"});
+    EXPECT_EQ(tables.current->pools[0].timeouts.udp, 18u);
+}
+
+TEST_F(FailoverTest, addresses_leave_the_table_behind_the_publication) {
+    world.config.pools[0].ranges = {{ip("198.51.100.0").v4(), ip("198.51.100.7").v4()}};
+    EXPECT_TRUE(failover.follow_configuration(false));
+    EXPECT_EQ(tables.calls,
+              (std::vector<std::string>{"insert 198.51.100.0/29", "publish", "synchronize", "erase 198.51.100.0/28"}));
+}
+
+TEST_F(FailoverTest, a_reload_changes_what_is_encrypted_and_accepted) {
+    split_over_microsoft("13.107.7.0/24");
+    world.config.encrypt4 = {{ip("10.30.0.0").v4(), 16}};
+    world.config.accept = {{Zone::microsoft_peering, {{ip("13.107.7.0").v4(), 24}}, {}}};
+    EXPECT_TRUE(failover.follow_configuration(true));
+    EXPECT_EQ(std::ranges::count(tables.calls, "publish"), 1);
+    EXPECT_EQ(tables.fib.find(pfx("13.107.6.0/24")), std::nullopt);
+    EXPECT_TRUE(tables.fib.find(pfx("13.107.7.0/24")).has_value());
+    EXPECT_TRUE(tables.fib.find(pfx("10.30.0.0/16"))->must_encrypt());
+    EXPECT_FALSE(tables.fib.find(pfx("10.20.0.0/16"))->must_encrypt()) << "a route through the tunnels, no more";
+    EXPECT_EQ(tables.fib, failover.current_plan().fib);
+}
+
+TEST_F(FailoverTest, a_reload_says_that_a_guard_finds_no_room) {
+    tables.full = true;
+    world.config.encrypt4.push_back({ip("10.30.0.0").v4(), 16});
+    const auto done = failover.follow_configuration(true);
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().what, "encrypt 10.30.0.0/16: no room in the routing table, raise 'limits'");
+}
+
 }  // namespace
 }  // namespace twinspan::test

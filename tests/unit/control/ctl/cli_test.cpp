@@ -129,6 +129,34 @@ TEST_F(CliTest, UndrainsALink) {
               nlohmann::json::parse(R"({"command":"undrain","link":"secondary"})"));
 }
 
+TEST_F(CliTest, TellsWhatAReloadHasChanged) {
+    {
+        OneReply server{folder_ / "nva.sock",
+                        R"({"ok":true,"data":{"changes":["bgp: a -> b","encrypt: c -> d"],"check":false}})"
+                        "\n"};
+        EXPECT_EQ(ctl({"reload"}), kDone) << err_.str();
+        EXPECT_EQ(out_.str(), "changed:\n  bgp: a -> b\n  encrypt: c -> d\n");
+        EXPECT_EQ(nlohmann::json::parse(server.request()),
+                  nlohmann::json::parse(R"({"command":"reload","check":false})"));
+    }
+    std::filesystem::remove(folder_ / "nva.sock");
+    {
+        OneReply server{folder_ / "nva.sock", R"({"ok":true,"data":{"changes":["bgp: a -> b"],"check":true}})"
+                                              "\n"};
+        EXPECT_EQ(ctl({"reload", "--check"}), kDone) << err_.str();
+        EXPECT_EQ(out_.str(), "would change:\n  bgp: a -> b\n");
+        EXPECT_EQ(nlohmann::json::parse(server.request()),
+                  nlohmann::json::parse(R"({"command":"reload","check":true})"));
+    }
+    std::filesystem::remove(folder_ / "nva.sock");
+    OneReply server{folder_ / "nva.sock", R"({"ok":false,"error":"f:1:2: found x\nf:3:4: found y"})"
+                                          "\n"};
+    EXPECT_EQ(ctl({"reload"}), kFailed);
+    EXPECT_EQ(out_.str(), "");
+    EXPECT_EQ(err_.str(),
+              "twinspanctl: not reloaded, the running configuration stays:\nf:1:2: found x\nf:3:4: found y\n");
+}
+
 TEST_F(CliTest, TellsVersions) {
     EXPECT_EQ(ctl({"version"}), kDone);
     EXPECT_EQ(out_.str(), "twinspanctl " TWINSPAN_VERSION "\ntwinspand: no twinspand: none runs (no socket in " +

@@ -112,6 +112,51 @@ public:
     std::optional<NatLog> log;
 };
 
+TEST(NatLog, MovesToAnotherCollectorAndAnotherTransport) {
+    Receiver first{SOCK_DGRAM};
+    Receiver second{SOCK_STREAM};
+    Log log{first.port(), IpfixTransport::udp};
+    log.happens(3);
+    log.tick();
+    NatLogConfig config;
+    config.collector = {IpAddress::from(to_be32(INADDR_LOOPBACK)), second.port(), IpfixTransport::tcp};
+    config.domain = 9;
+    log.log->follow(config);
+    log.happens(4);
+    log.tick();
+    const Descriptor stream = second.accept();
+    log.tick();
+    IpfixDecoder decoder;
+    std::size_t records = 0;
+    for (bool begins = true; records < 4; begins = false) {
+        const auto message = next_of(stream.get(), decoder);
+        ASSERT_TRUE(message);
+        EXPECT_EQ(message->templates != 0, begins) << "the new collector knows none";
+        EXPECT_EQ(message->sequence, records) << "of this stream";
+        EXPECT_EQ(message->domain, 9u);
+        records += message->records.size();
+    }
+    EXPECT_EQ(log[Metric::nat_log_records], 7u);
+    EXPECT_EQ(log[Metric::nat_log_unsent], 0u);
+    EXPECT_EQ(log[Metric::nat_log_connections], 2u);
+}
+
+// All that a changed rate needs is the rate.
+TEST(NatLog, KeepsItsConnectionWhenItsRateChanges) {
+    Receiver receiver{SOCK_DGRAM};
+    NatLogConfig config;
+    Log log{receiver.port(), IpfixTransport::udp, config};
+    log.tick();
+    config.collector = {IpAddress::from(to_be32(INADDR_LOOPBACK)), receiver.port(), IpfixTransport::udp};
+    config.rate = 2;
+    log.log->follow(config);
+    log.happens(5);
+    log.tick();
+    EXPECT_EQ(log[Metric::nat_log_records], 2u);
+    EXPECT_EQ(log[Metric::nat_log_limited], 3u);
+    EXPECT_EQ(log[Metric::nat_log_connections], 1u);
+}
+
 TEST(NatLogUdp, SendsTemplatesFirstAndCountsRecords) {
     Receiver receiver{SOCK_DGRAM};
     Log log{receiver.port(), IpfixTransport::udp};

@@ -24,6 +24,21 @@ TEST(NatWatch, MarksAreCrossedOnceEachWay) {
     EXPECT_EQ(watch.water().peak, 1000u);
 }
 
+TEST(NatWatch, NewMarksFindWhatWasSeenBefore) {
+    NatWatch watch{1000, 80, 60};
+    for (int i = 0; i < 20; ++i) {
+        watch.sample(700);
+    }
+    watch.set_marks(800, 80, 60);
+    EXPECT_EQ(watch.limit(), 800u);
+    EXPECT_EQ(watch.water().peak, 700u);
+    EXPECT_NEAR(watch.forecast().growth, 0, 1e-9);
+    EXPECT_EQ(watch.sample(700), Change::rose);
+    watch.set_marks(4000, 80, 60);
+    EXPECT_EQ(watch.sample(700), Change::fell);
+    EXPECT_EQ(watch.water().times, 1u);
+}
+
 TEST(NatWatch, TellsWhenALineReachesTheLimit) {
     NatWatch watch{10'000, 80, 60};
     for (std::uint64_t i = 0; i < 100; ++i) {

@@ -72,7 +72,7 @@ TEST_F(Commands, ping_names_the_daemon) {
 TEST_F(Commands, unknown_words_are_answered_with_the_known_ones) {
     const json command = run_command({{"command", "reboot"}}, sources, failover);
     EXPECT_EQ(command["ok"], false);
-    EXPECT_EQ(command["error"], "unknown command 'reboot', expected one of ping, show, drain, undrain");
+    EXPECT_EQ(command["error"], "unknown command 'reboot', expected one of ping, show, drain, undrain, reload");
     const json what = run_command({{"command", "show"}, {"what", "sessions"}}, sources, failover);
     EXPECT_EQ(
         what["error"],
@@ -81,6 +81,36 @@ TEST_F(Commands, unknown_words_are_answered_with_the_known_ones) {
     EXPECT_EQ(run_command({{"command", 7}}, sources, failover)["ok"], false);
     EXPECT_EQ(run_command({{"command", "drain"}, {"link", "west"}}, sources, failover)["error"],
               "found link 'west', expected primary, secondary or the name of a tunnel");
+}
+
+TEST_F(Commands, reload_passes_on_what_changed_or_why_nothing_did) {
+    std::vector<bool> asked;
+    Result<std::vector<std::string>> answer{{"bgp: a -> b"}};
+    const Reload reload = [&](bool only_check) {
+        asked.push_back(only_check);
+        return answer;
+    };
+    EXPECT_EQ(run_command({{"command", "reload"}}, sources, failover, reload),
+              (json{{"ok", true}, {"data", {{"changes", {"bgp: a -> b"}}, {"check", false}}}}));
+    EXPECT_EQ(run_command({{"command", "reload"}, {"check", true}}, sources, failover, reload)["data"]["check"], true);
+    EXPECT_EQ(run_command({{"command", "reload"}, {"check", "yes"}}, sources, failover, reload)["ok"], true);
+    EXPECT_EQ(asked, (std::vector<bool>{false, true, false}));
+    answer = std::unexpected(Error{"f:1:2: found x"});
+    EXPECT_EQ(run_command({{"command", "reload"}}, sources, failover, reload),
+              (json{{"ok", false}, {"error", "f:1:2: found x"}}));
+}
+
+TEST_F(Commands, show_nat_tells_what_drains) {
+    PoolConfig& pool = world.config.pools[0];
+    EXPECT_TRUE(show("nat")["pools"][0]["draining"].is_null());
+    pool.draining = {{ip("198.51.100.20").v4(), ip("198.51.100.21").v4()}};
+    EXPECT_EQ(show("nat")["pools"][0]["state"], "active");
+    EXPECT_EQ(show("nat")["pools"][0]["draining"],
+              (json{{"addresses", {"198.51.100.20-198.51.100.21"}}, {"sessions", nullptr}}));
+    pool.ranges.clear();
+    EXPECT_EQ(show("nat")["pools"][0]["state"], "draining");
+    pool.draining.clear();
+    EXPECT_TRUE(show("nat")["pools"].empty()) << "it has gone, but for its number";
 }
 
 TEST_F(Commands, drain_moves_the_buckets_before_it_answers) {
