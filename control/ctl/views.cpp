@@ -114,6 +114,8 @@ constexpr Column kRoutes[] = {
 constexpr Column kNeighbours[] = {{"address", "address"}, {"netdev", "netdev"}, {"mac", "mac"}, {"state", "state"}};
 constexpr Column kPools[] = {
     {"peering", "peering"},
+    {"link", "link", Format::text, Empty::hide},
+    {"mode", "mode"},
     {"addresses", "addresses", Format::list},
     {"ports", "ports"},
     {"sessions", "sessions", Format::count},
@@ -124,18 +126,27 @@ constexpr Column kPools[] = {
 };
 constexpr Column kPoolCounters[] = {
     {"peering", "peering"},
+    {"link", "link", Format::text, Empty::hide},
     {"created", "created", Format::count},
     {"expired", "expired", Format::count},
+    {"evicted", "evicted", Format::count},
     {"no port", "ports_exhausted", Format::count},
     {"no room", "sessions_exhausted", Format::count},
     {"water", "water.state", Format::text, Empty::hide},
     {"peak", "water.peak", Format::count, Empty::hide},
     {"full in", "full_in", Format::text, Empty::hide},
 };
-constexpr Column kDraining[] = {{"Peering", "peering"},
-                                {"State", "state"},
-                                {"Addresses", "addresses", Format::list},
-                                {"Sessions left", "sessions", Format::count}};
+constexpr Column kDraining[] = {{"peering", "peering"},
+                                {"state", "state"},
+                                {"addresses", "addresses", Format::list},
+                                {"sessions left", "sessions", Format::count}};
+constexpr Column kHostLimits[] = {
+    {"peering", "peering"},
+    {"link", "link", Format::text, Empty::hide},
+    {"host limit", "host_limited", Format::count},
+    {"host rate", "host_rate_limited", Format::count},
+    {"no block", "blocks_exhausted", Format::count},
+};
 constexpr Column kPoolAddresses[] = {
     {"peering", "peering"},
     {"address", "address"},
@@ -301,6 +312,7 @@ std::string nat(const json& data) {
     json pools = list_at(data, "pools");
     json addresses = json::array();
     json draining = json::array();
+    json limited = json::array();
     std::uint64_t used = 0;
     for (json& pool : pools) {
         if (!pool.is_object()) {
@@ -313,6 +325,10 @@ std::string nat(const json& data) {
         }
         used += count_at(pool, "sessions");
         pool["full_in"] = forecast(pool);
+        if (count_at(pool, "host_limited") + count_at(pool, "host_rate_limited") + count_at(pool, "blocks_exhausted") !=
+            0) {
+            limited.push_back(pool);
+        }
         for (json row : list_at(pool, "by_address")) {
             if (row.is_object()) {
                 row["peering"] = text_at(pool, "peering");
@@ -321,8 +337,8 @@ std::string nat(const json& data) {
         }
     }
     return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' + optional_table(kDraining, draining) +
-           optional_table(kPoolAddresses, addresses) + optional_table(kTalkers, list_at(data, "talkers")) +
-           optional_table(kRemotes, list_at(data, "remotes")) +
+           optional_table(kHostLimits, limited) + optional_table(kPoolAddresses, addresses) +
+           optional_table(kTalkers, list_at(data, "talkers")) + optional_table(kRemotes, list_at(data, "remotes")) +
            table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' + with_thousands(used) + " of " +
            with_thousands(count_at(data, "capacity")) + " sessions, " + human_bytes(count_at(data, "memory_bytes")) +
            '\n';

@@ -59,9 +59,6 @@ void NatSurvey::step(const NatTable& table, std::uint32_t records, Time now) {
 }
 
 void NatSurvey::count(Work& work, const NatSessionView& view) {
-    if (view.inside.remote().raw == 0 && view.inside.remote_port().raw == 0) {
-        return;  // a mapping: its sessions are there besides
-    }
     ++work.sessions;
     const std::uint64_t pool = view.pool();
     const bool host = count_in(work.hosts, HostKey{view.inside.address().raw | pool << 32});
@@ -69,16 +66,7 @@ void NatSurvey::count(Work& work, const NatSessionView& view) {
         work.remotes, RemoteKey{view.outside.remote().raw | std::uint64_t{view.outside.remote_port().raw} << 32 |
                                 std::uint64_t{view.protocol()} << 48 | pool << 56});
     work.uncounted += host && remote ? 0 : 1;
-    const auto place = std::tuple{view.pool(), view.outside.address().host(), view.protocol()};
-    auto use = work.uses.find(place);
-    if (use == work.uses.end()) {
-        use = work.uses.emplace(place, Use{}).first;
-        use->second.ports = work.uses.size() <= kMostPortMaps ? std::make_unique<Ports>() : nullptr;
-    }
-    ++use->second.sessions;
-    if (use->second.ports != nullptr) {
-        use->second.ports->set(view.outside.port().host());
-    }
+    ++work.uses[{view.pool(), view.outside.address().host(), view.protocol()}];
     std::vector<NatSessionView>& recent = work.recent;
     if (recent.size() == kRecent) {
         if (view.last_seen <= recent.front().last_seen) {
@@ -107,13 +95,10 @@ NatSurveyResult NatSurvey::result_of(const Work& work) {
                                   .sessions = sessions});
     }
     keep_top(result.remotes);
-    for (const auto& [place, use] : work.uses) {
+    for (const auto& [place, sessions] : work.uses) {
         const auto& [pool, address, protocol] = place;
-        result.addresses.push_back({.pool = pool,
-                                    .address = to_be32(address),
-                                    .protocol = protocol,
-                                    .ports = use.ports ? static_cast<std::uint32_t>(use.ports->count()) : 0,
-                                    .sessions = use.sessions});
+        result.addresses.push_back(
+            {.pool = pool, .address = to_be32(address), .protocol = protocol, .sessions = sessions});
     }
     result.recent = work.recent;
     std::ranges::sort(result.recent, std::greater{}, &NatSessionView::last_seen);

@@ -1,12 +1,11 @@
-// A walk over the NAT's table in steps, for what no counter holds: who has most sessions, towards whom, which ports are
-// in use. Made when somebody asks; workers go on meanwhile and are not touched. Control thread only.
+// A walk over the NAT's table in steps, for what no counter holds: who has most sessions, towards whom, from which
+// address. Made when somebody asks; workers go on meanwhile and are not touched. Control thread only.
 #pragma once
 
 #include "dataplane/base/endian.hpp"
 #include "dataplane/state/nat_session.hpp"
 
 #include <array>
-#include <bitset>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -40,7 +39,6 @@ struct NatAddressUse {
     std::uint16_t pool;
     be32 address;
     std::uint8_t protocol;
-    std::uint32_t ports;  // different ones that at least one session has
     std::uint64_t sessions;
 };
 
@@ -63,7 +61,6 @@ public:
     static constexpr std::size_t kTop = 20;
     static constexpr std::size_t kRecent = 1000;
     static constexpr std::size_t kMostKeys = 1u << 17;
-    static constexpr std::size_t kMostPortMaps = 4096;  // 8 KiB each
     static constexpr std::chrono::seconds kFresh{2};
 
     // Begins one unless there is one that is fresh or under way, and does its first step.
@@ -75,7 +72,6 @@ public:
     bool under_way() const noexcept { return work_ != nullptr; }
 
 private:
-    using Ports = std::bitset<65536>;
     struct HostKey {
         std::uint64_t raw;  // host | pool << 32
         bool operator==(const HostKey&) const = default;
@@ -91,17 +87,13 @@ private:
             return mixed ^ mixed >> 29;
         }
     };
-    struct Use {
-        std::uint64_t sessions = 0;
-        std::unique_ptr<Ports> ports;  // null: there are too many
-    };
     struct Work {
         std::uint32_t next = 1;
         std::uint64_t sessions = 0;
         std::uint64_t uncounted = 0;
         std::unordered_map<HostKey, std::uint64_t, Hash> hosts;
         std::unordered_map<RemoteKey, std::uint64_t, Hash> remotes;
-        std::map<std::tuple<std::uint16_t, std::uint32_t, std::uint8_t>, Use> uses;
+        std::map<std::tuple<std::uint16_t, std::uint32_t, std::uint8_t>, std::uint64_t> uses;
         std::vector<NatSessionView> recent;  // a heap, the stalest first
     };
 

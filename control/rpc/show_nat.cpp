@@ -13,8 +13,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::uint32_t kMostAddressRows = 256;  // counters tell so many addresses of a pool apart
-
 std::string end_text(be32 address, be16 port) {
     return IpAddress::from(address).text() + ":" + std::to_string(port.host());
 }
@@ -54,27 +52,21 @@ json sessions_json(const std::vector<NatSessionView>& views) {
     return result;
 }
 
-std::uint32_t ports_of(const PoolConfig& pool) { return pool.last_port - pool.first_port + 1u; }
-
-std::uint64_t addresses_of_pool(const PoolConfig& pool) {
-    std::uint64_t count = 0;
-    for (const Ipv4Range& range : pool.ranges) {
-        count += range.last.host() - range.first.host() + 1u;
-    }
-    return count;
-}
-
-json by_address(const PoolConfig& pool, std::size_t index, const NatSurveyResult& survey) {
+// How many sessions is what the survey saw, the ports are those of this moment; null: nobody counts them.
+json by_address(const StatusSources& s, std::size_t index, const NatSurveyResult& survey) {
+    const std::uint32_t all = s.failover->snapshot().pools[index].port_count();
     json rows = json::array();
     for (const NatAddressUse& use : survey.addresses) {
-        if (use.pool == index) {
-            const std::uint32_t all = ports_of(pool);
-            rows.push_back({{"address", IpAddress::from(use.address).text()},
-                            {"protocol", protocol_text(use.protocol)},
-                            {"sessions", use.sessions},
-                            {"ports", use.ports},
-                            {"ports_free", all - std::min(all, use.ports)}});
+        if (use.pool != index) {
+            continue;
         }
+        const auto ports =
+            nat_has_ports(use.protocol) ? s.nat->ports_in_use(use.address, nat_protocol(use.protocol)) : std::nullopt;
+        rows.push_back({{"address", IpAddress::from(use.address).text()},
+                        {"protocol", protocol_text(use.protocol)},
+                        {"sessions", use.sessions},
+                        {"ports", ports ? json(*ports) : json{}},
+                        {"ports_free", ports ? json(all - std::min(all, *ports)) : json{}}});
     }
     return rows;
 }
@@ -104,8 +96,6 @@ json ranges_json(const std::vector<Ipv4Range>& ranges) {
     return rows;
 }
 
-bool is_gone(const PoolConfig& pool) { return pool.removed() && pool.draining.empty(); }
-
 // What reloads have taken out, and the sessions that are still there.
 json draining_json(const StatusSources& s, const PoolConfig& pool, std::size_t index) {
     if (pool.draining.empty()) {
@@ -123,6 +113,8 @@ json pool_json(const StatusSources& s, std::size_t index, const NatSurveyResult&
     const NatWatch* watch = watch_of(s, index);
     return {
         {"peering", to_string(pool.zone)},
+        {"link", pool.link == Link::none ? "" : to_string(pool.link)},
+        {"mode", pool.mapping == NatMapping::endpoint_independent ? "endpoint-independent" : "endpoint-dependent"},
         {"state", pool.removed() ? "draining" : "active"},
         {"addresses", ranges_json(pool.ranges)},
         {"draining", draining_json(s, pool, index)},
@@ -131,11 +123,15 @@ json pool_json(const StatusSources& s, std::size_t index, const NatSurveyResult&
         {"limit", pool.sessions},
         {"created", usage.opened},
         {"expired", usage.expired},
+        {"evicted", usage.evicted},
         {"ports_exhausted", usage.ports_exhausted},
         {"sessions_exhausted", usage.sessions_exhausted},
+        {"blocks_exhausted", usage.blocks_exhausted},
+        {"host_limited", usage.host_limited},
+        {"host_rate_limited", usage.host_rate_limited},
         {"by_protocol",
          {{"tcp", in_use(NatProtocol::tcp)}, {"udp", in_use(NatProtocol::udp)}, {"icmp", in_use(NatProtocol::icmp)}}},
-        {"by_address", by_address(pool, index, survey)},
+        {"by_address", by_address(s, index, survey)},
         {"water", watch != nullptr ? water_json(watch->water()) : json{}},
         {"forecast", watch != nullptr ? forecast_json(watch->forecast()) : json{}}};
 }
@@ -155,23 +151,20 @@ json talkers_json(const std::vector<PoolConfig>& pools, const NatSurveyResult& s
 }
 
 // Towards one remote end a port serves one session: that many are left.
-json remotes_json(const std::vector<PoolConfig>& pools, const NatSurveyResult& survey) {
+json remotes_json(const std::vector<PoolConfig>& configured, const std::vector<NatPool>& pools,
+                  const NatSurveyResult& survey) {
     json rows = json::array();
     for (const NatRemote& remote : survey.remotes) {
-        const std::uint64_t room =
-            remote.pool < pools.size() ? addresses_of_pool(pools[remote.pool]) * ports_of(pools[remote.pool]) : 0;
-        rows.push_back({{"peering", peering_of(pools, remote.pool)},
+        const std::uint64_t room = remote.pool < pools.size() ? std::uint64_t{pools[remote.pool].address_count} *
+                                                                    pools[remote.pool].port_count()
+                                                              : 0;
+        rows.push_back({{"peering", peering_of(configured, remote.pool)},
                         {"protocol", protocol_text(remote.protocol)},
                         {"remote", end_text(remote.address, remote.port)},
                         {"sessions", remote.sessions},
                         {"free", room - std::min(room, remote.sessions)}});
     }
     return rows;
-}
-
-json labelled(const std::string& name, const char* kind, const char* help, std::uint64_t value, json labels) {
-    return {
-        {"name", "twinspan_" + name}, {"kind", kind}, {"help", help}, {"value", value}, {"labels", std::move(labels)}};
 }
 
 }  // namespace
@@ -191,7 +184,7 @@ json show_nat(const StatusSources& s) {
     }
     return {{"pools", std::move(pools)},
             {"talkers", talkers_json(configured, survey)},
-            {"remotes", remotes_json(configured, survey)},
+            {"remotes", remotes_json(configured, s.failover->snapshot().pools, survey)},
             {"sessions", sessions_json(survey.recent)},
             {"survey",
              {{"complete", survey.complete},
@@ -200,66 +193,6 @@ json show_nat(const StatusSources& s) {
               {"uncounted", survey.uncounted}}},
             {"capacity", s.nat != nullptr ? s.nat->capacity() : 0u},
             {"memory_bytes", s.nat != nullptr ? s.nat->memory_bytes() : std::size_t{0}}};
-}
-
-// Rows of one name stand together, as Prometheus wants them.
-void add_nat_metrics(const StatusSources& s, json& metrics) {
-    if (s.nat == nullptr) {
-        return;
-    }
-    const std::vector<PoolConfig>& pools = s.failover->world().config.pools;
-    const auto each_pool = [&](auto&& fn) {
-        for (std::uint16_t i = 0; i < pools.size(); ++i) {
-            if (!is_gone(pools[i])) {
-                fn(i, pools[i], name_of(pools[i]), s.nat->usage(i));
-            }
-        }
-    };
-    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
-        static constexpr const char* kProtocols[] = {"tcp", "udp", "icmp"};
-        for (std::size_t p = 0; p < std::size(kProtocols); ++p) {
-            metrics.push_back(labelled("nat_sessions", "gauge", "NAT sessions, by pool and protocol", usage.in_use[p],
-                                       {{"pool", name}, {"protocol", kProtocols[p]}}));
-        }
-    });
-    each_pool([&](auto, const PoolConfig& pool, const std::string& name, const NatUsage&) {
-        metrics.push_back(labelled("nat_sessions_limit", "gauge", "The pool's part of the session table", pool.sessions,
-                                   {{"pool", name}}));
-    });
-    each_pool([&](std::uint16_t index, const PoolConfig& pool, const std::string& name, const NatUsage&) {
-        if (addresses_of_pool(pool) > kMostAddressRows) {
-            return;
-        }
-        for (const Ipv4Range& range : pool.ranges) {
-            for (std::uint32_t i = 0; i <= range.last.host() - range.first.host(); ++i) {
-                const be32 address = to_be32(range.first.host() + i);
-                metrics.push_back(labelled("nat_address_sessions", "gauge", "NAT sessions, by pool and outside address",
-                                           s.nat->sessions_on(index, address),
-                                           {{"pool", name}, {"address", IpAddress::from(address).text()}}));
-            }
-        }
-    });
-    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
-        metrics.push_back(
-            labelled("nat_opened_total", "counter", "NAT sessions that began", usage.opened, {{"pool", name}}));
-    });
-    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
-        metrics.push_back(
-            labelled("nat_ended_total", "counter", "NAT sessions that ended", usage.expired, {{"pool", name}}));
-    });
-    each_pool([&](auto, const auto&, const std::string& name, const NatUsage& usage) {
-        const std::pair<const char*, std::uint64_t> causes[] = {{"ports", usage.ports_exhausted},
-                                                                {"sessions", usage.sessions_exhausted}};
-        for (const auto& [cause, count] : causes) {
-            metrics.push_back(labelled("nat_refused_total", "counter", "Sessions that could not begin, by what ran out",
-                                       count, {{"pool", name}, {"cause", cause}}));
-        }
-    });
-    each_pool([&](std::uint16_t index, const auto&, const std::string& name, const NatUsage&) {
-        const NatWatch* watch = watch_of(s, index);
-        metrics.push_back(labelled("nat_high_water", "gauge", "1 from the high mark up to the low mark down",
-                                   watch != nullptr && watch->water().is_high, {{"pool", name}}));
-    });
 }
 
 }  // namespace twinspan

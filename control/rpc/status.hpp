@@ -39,7 +39,10 @@ struct StatusSources {
 // an error that lists them.
 Result<nlohmann::json> show(const StatusSources& sources, std::string_view what);
 
-// One function each; in show_*.cpp.
+// A pool that a reload has taken away, and that has drained: only its number is left.
+inline bool is_gone(const PoolConfig& pool) { return pool.removed() && pool.draining.empty(); }
+
+// One function each; in show_*.cpp and nat_metrics.cpp.
 nlohmann::json show_ports(const StatusSources& sources);
 nlohmann::json show_legs(const StatusSources& sources);
 nlohmann::json show_tunnels(const StatusSources& sources);

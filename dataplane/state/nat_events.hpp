@@ -30,7 +30,7 @@ enum class NatEventKind : std::uint8_t {
     high_water,           // `value`: the mark
     low_water,            // `value`: the mark
     block_allocated,      // `value`: ports; the outside key's port is the first
-    block_freed,
+    block_freed,          // the same
 };
 inline constexpr std::size_t kNatEventKinds = 12;
 

@@ -41,7 +41,8 @@ void NatTable::end_parent(Worker& worker, std::uint32_t number) noexcept {
     if (inside.kind() == NatRecord::mapping) {
         worker.tell(NatEventKind::mapping_ended, inside, outside);
     } else {
-        worker.tell(NatEventKind::block_freed, inside, outside);
+        const std::uint32_t ports = sessions_[number].last_seen.load(std::memory_order_relaxed);
+        worker.tell(NatEventKind::block_freed, inside, outside, ports);
     }
     release(worker, block);
 }
@@ -161,7 +162,10 @@ NatTable::Outcome NatTable::hold_mapping(Opening& o) noexcept {
 // The host's nth block.
 NatTable::Outcome NatTable::hold_block(Opening& o, std::uint16_t nth, std::uint32_t& block) noexcept {
     const NatKey key = nat_key(o.inside.address(), {}, to_be16(nth), {}, 0, o.inside.pool()).as(NatRecord::block);
-    const auto make = [&](std::uint32_t number) noexcept { return claim_block(o, number, paired_address(o)); };
+    const auto make = [&](std::uint32_t number) noexcept {
+        sessions_[number].last_seen.store(o.pool.block_ports, std::memory_order_relaxed);  // a block has no such time
+        return claim_block(o, number, paired_address(o));
+    };
     return hold_or_make(o, key, kMostUsers, mapping_of(key, o.pool), make, block);
 }
 

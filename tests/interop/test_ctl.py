@@ -87,6 +87,11 @@ def test_metrics_have_the_pools_by_protocol_and_address(site):
     assert 'twinspan_nat_sessions_limit{pool="public"} 65536' in lines
     assert 'twinspan_nat_refused_total{cause="ports",pool="public"} 38' in lines
     assert 'twinspan_nat_address_sessions{address="198.51.100.16",pool="public"} 2' in lines
+    assert 'twinspan_nat_ports_in_use{address="198.51.100.16",pool="public",protocol="udp"} 2' in lines
+    assert 'twinspan_nat_ports_free{address="198.51.100.16",pool="public",protocol="udp"} 0' in lines
+    assert 'twinspan_nat_ports_free{address="198.51.100.16",pool="public",protocol="tcp"} 2' in lines
+    in_use = [int(line.split()[1]) for line in lines if line.startswith("twinspan_nat_ports_in_use{") and "microsoft" in line]
+    assert (len(in_use), sum(in_use)) == (16 * 3, 42)
     assert 'twinspan_nat_high_water{pool="microsoft"} 0' in lines
     assert sum(int(line.split()[1]) for line in lines if line.startswith("twinspan_nat_address_sessions{") and "microsoft" in line) == 42
     named = [line.split()[2] for line in lines if line.startswith("# TYPE")]

@@ -218,6 +218,29 @@ TEST(NatTableEvents, TellThatTheTableIsFull) {
     EXPECT_EQ(events.back().value, 64u);
 }
 
+TEST(NatTableEvents, TellWhichPortsABlockHasAndHad) {
+    NatPool pool = nat_pool({"198.51.100.1"});
+    pool.block_ports = 64;
+    Told told{pool};
+    ASSERT_NE(told.open(inside(5000)).session, nullptr);
+    auto events = taken(told.ring);
+    ASSERT_EQ(events.size(), 2u);
+    const NatEvent allocated = events[0];
+    EXPECT_EQ(allocated.kind, NatEventKind::block_allocated);
+    EXPECT_EQ(allocated.value, 64u);
+    EXPECT_EQ(allocated.outside.address(), ip4("198.51.100.1"));
+    EXPECT_EQ(allocated.inside.address(), inside(5000).address());
+
+    told.world.context->now_seconds += 1000;
+    told.world.age();
+    events = taken(told.ring);
+    ASSERT_EQ(events.size(), 2u);
+    EXPECT_EQ(events[1].kind, NatEventKind::block_freed);
+    EXPECT_EQ(events[1].value, 64u);
+    EXPECT_EQ(events[1].outside, allocated.outside);
+    EXPECT_EQ(events[1].inside, allocated.inside);
+}
+
 TEST(NatTableEvents, AWalkInStepsSeesEverySessionOnce) {
     Told told{nat_pool({"198.51.100.1"})};
     for (std::uint16_t port = 1; port <= 300; ++port) {
