@@ -175,6 +175,7 @@ TEST_F(NatKeeperTest, WhatOthersMayHaveWrittenIsNotTaken) {
     }
     EXPECT_EQ(files(), 0u);
     std::ofstream{folder_ / "elsewhere"} << "something";
+    ::chmod((folder_ / "elsewhere").c_str(), 0600);
     ::symlink((folder_ / "elsewhere").c_str(), file().c_str());
     {
         const NatKeeper keeper = open();

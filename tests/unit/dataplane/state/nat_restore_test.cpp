@@ -70,6 +70,17 @@ void expect_equal(const std::vector<NatSessionView>& a, const std::vector<NatSes
     }
 }
 
+// Nothing that ended, or failed, has left a record behind: as many sessions fit as in the beginning.
+void expect_all_free(Again& again, std::uint32_t capacity = 2048) {
+    again.forget_all();
+    EXPECT_EQ(again.table.usage(0).sessions, 0u);
+    EXPECT_EQ(again.table.ports_in_use(ip4("198.51.100.1"), NatProtocol::udp), 0u);
+    again.pools[0] = nat_pool({"198.51.100.200"});
+    for (std::uint32_t i = 0; i < capacity; ++i) {
+        ASSERT_NE(again.open(inside(i, 5000)).session, nullptr) << i;
+    }
+}
+
 struct Kind {
     std::string name;
     NatPool pool;
@@ -159,13 +170,7 @@ TEST_P(NatRestoreKind, NothingIsLeftBehindWhenAllHaveEnded) {
     NatWorld world{{GetParam().pool}, 2048};
     Again again{{GetParam().pool}};
     again.restore(some_sessions(world));
-    again.forget_all();
-    EXPECT_EQ(again.table.usage(0).sessions, 0u);
-    EXPECT_EQ(again.table.ports_in_use(ip4("198.51.100.1"), NatProtocol::udp), 0u);
-    again.pools[0] = nat_pool({"198.51.100.200"});
-    for (std::uint32_t i = 0; i < 2048; ++i) {
-        ASSERT_NE(again.open(inside(i, 5000)).session, nullptr) << i;
-    }
+    expect_all_free(again);
 }
 
 TEST_P(NatRestoreKind, SecondTimeChangesNothing) {
@@ -221,6 +226,7 @@ TEST(NatRestore, HostKeepsItsBlocks) {
     }
     EXPECT_EQ(again.open(inside(1, 32)).reason, Drop::nat_host_limit);
     EXPECT_FALSE(blocks.contains(again.open(inside(2, 1)).session->outside().port().host() / 16));
+    expect_all_free(again);
 }
 
 TEST(NatRestore, HostLimitCountsThemAndTheRateDoesNot) {
@@ -343,8 +349,7 @@ TEST(NatRestore, StaticMappingsAndOtherRemoteEndsGoOn) {
         EXPECT_EQ(session->l4_delta.apply(be16{0x1234}), old->l4_delta.apply(be16{0x1234}));
     }
     EXPECT_EQ(again.table.ports_in_use(ip4("198.51.100.1"), NatProtocol::tcp), 0u);
-    again.forget_all();
-    EXPECT_EQ(again.table.usage(0).sessions, 0u);
+    expect_all_free(again);
 }
 
 TEST(NatRestore, StaticMappingsThatChangedAreLeftOut) {
@@ -379,6 +384,7 @@ TEST(NatRestore, NeitherEndIsTakenFromAnother) {
     EXPECT_EQ(again.restore(std::vector{same_inside, same_outside})[NatLeftOut::taken], 2u);
     EXPECT_EQ(views(again.table).size(), 1u);
     EXPECT_EQ(again.table.ports_in_use(ip4("198.51.100.1"), NatProtocol::udp), 1u);
+    expect_all_free(again);
 }
 
 TEST(NatRestore, HostsThatNowHaveBlocksDoNotShareOne) {
@@ -393,16 +399,21 @@ TEST(NatRestore, HostsThatNowHaveBlocksDoNotShareOne) {
     EXPECT_EQ(restored[NatLeftOut::taken], 1u);
 }
 
-TEST(NatRestore, EndpointThatHadTwoPortsKeepsOneWhereMappingsBegin) {
+TEST(NatRestore, WhereMappingsBeginAPortServesOneEndpointAndAnEndpointHasOnePort) {
     NatPool pool = nat_pool({"198.51.100.1"}, 2000, 2063);
     NatWorld world{{pool}};
     world.table.open(0, inside(1, 2000), pool, 1000);
     world.table.open(0, inside(2, 2000, kUdp, kRemote + 1), pool, 1000);  // the same port towards another
+    std::vector<NatSessionView> before = views(world.table);
+    before.push_back(before[0]);  // the first endpoint, with another port towards another
+    before.back().inside = inside(1, 2000, kUdp, kRemote + 2);
+    before.back().outside = nat_key(ip4("198.51.100.1"), to_be32(kRemote + 2), to_be16(2001), to_be16(443), kUdp);
     pool.mapping = NatMapping::endpoint_independent;
     Again again{{pool}};
-    const NatRestored restored = again.restore(views(world.table));
+    const NatRestored restored = again.restore(before);
     EXPECT_EQ(restored.restored, 1u);
-    EXPECT_EQ(restored[NatLeftOut::taken], 1u);
+    EXPECT_EQ(restored[NatLeftOut::taken], 2u);
+    expect_all_free(again);
 }
 
 TEST(NatRestore, FullTableKeepsWhatItHas) {
