@@ -41,6 +41,7 @@ struct GraphNatInbound : testing::Test, test::GraphNatWorld {
         auto source = std::make_shared<NatPool>();
         source->addresses = {{ip4(kStandIn), ip4(kStandIn)}};
         source->address_count = 1;
+        source->first_port = 40000;  // not those that the remote ends have
         config.pools[0].from_microsoft = source;
         config.has_nat_options = true;
         fib.insert4(kStandIn, 32, RouteResult{RouteKind::pool, 0});
@@ -157,6 +158,45 @@ TEST_F(GraphNatInbound, LongRepliesAreTranslatedOnceAndCut) {
     const Bytes whole = test::udp_packet(seen);
     EXPECT_EQ(joined(pieces), Bytes(whole.begin() + 20, whole.end()));
     EXPECT_TRUE(accounts_are_right());
+}
+
+TEST_F(GraphNatInbound, AResetInTheBurstOfItsSynFollowsIt) {
+    PacketSpec syn = spec(kServer, 7000, kStatic, 22), reset = syn;
+    syn.tcp_flags = kTcpSyn;
+    reset.tcp_flags = kTcpRst;
+    from_wire({&from_msee(test::tcp_packet(syn)), &from_msee(test::tcp_packet(reset))});
+    EXPECT_EQ(sent(kLanPort).size(), 2u);
+    EXPECT_TRUE(accounts_are_right());
+}
+
+// A connection that was there before us goes on; a mapping that the inside has made takes SYNs alone.
+TEST_F(GraphNatInbound, AStaticMappingTakesWhatIsUnderWay) {
+    PacketSpec data = spec(kServer, 7000, kStatic, 22);
+    data.tcp_flags = kTcpAck;
+    walk(from_msee(test::tcp_packet(data)), kLanPort);
+    EXPECT_EQ(table.usage(0).opened, 1u);
+}
+
+// The error is ours, and about a packet that has been translated.
+TEST_F(GraphNatInbound, TheHostIsToldThatItsReplysHopsAreSpent) {
+    with_stand_in();
+    const Bytes got = walk(from_msee(test::udp_packet(spec(kServer, 7000, kStatic, 22))), kLanPort);
+    const auto port = static_cast<std::uint16_t>(got[20] << 8 | got[21]);
+    const Bytes reply = test::udp_packet(spec(kHost, 22, kStandIn, port, 1));
+    from_wire({&from_lan(reply)});
+    EXPECT_EQ(drops(Drop::hop_limit_expired), 1u);
+    const std::vector<Bytes> out = sent(kLanPort);
+    ASSERT_EQ(out.size(), 1u);
+    EXPECT_TRUE(test::checksums_right(out[0]));
+    EXPECT_EQ(out[0][20], 11);
+    EXPECT_EQ(Bytes(out[0].begin() + 28, out[0].end()), reply);
+    EXPECT_TRUE(accounts_are_right());
+}
+
+TEST_F(GraphNatInbound, InsideHostsHairpinToAStaticPortAsThemselves) {
+    with_stand_in();
+    EXPECT_EQ(walk(from_lan(test::tcp_packet(spec(kHost, 6000, kPool, 443))), kLanPort),
+              test::tcp_packet(spec(kStatic, 6000, kOther, 8443, 63)));
 }
 
 TEST_F(GraphNatInbound, RepliesLeaveByTheirPoolsPeeringAlone) {

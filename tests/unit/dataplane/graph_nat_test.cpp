@@ -159,6 +159,21 @@ TEST_F(GraphNat, HairpinnedErrorReachesTheSender) {
     EXPECT_TRUE(accounts_are_right());
 }
 
+// Nobody inside ends another's conversation with the outside.
+TEST_F(GraphNat, ErrorsFromInsideAboutOthersSessionsEnd) {
+    const Bytes outside = walk(from_lan(test::udp_packet(out_spec(20))), kPriPort);
+    end(from_lan(test::icmp_error_packet({.src = kOther, .dst = kPool}, 3, 3, outside)), Drop::nat_no_session);
+}
+
+TEST_F(GraphNat, AResetInTheBurstOfItsSynFollowsIt) {
+    PacketSpec syn = out_spec(0), reset = out_spec(0);
+    syn.tcp_flags = kTcpSyn;
+    reset.tcp_flags = kTcpRst;
+    from_wire({&from_lan(test::tcp_packet(syn)), &from_lan(test::tcp_packet(reset))});
+    EXPECT_EQ(sent(kPriPort).size(), 2u);
+    EXPECT_TRUE(accounts_are_right());
+}
+
 TEST_F(GraphNat, FragmentsAreHairpinnedToo) {
     PacketSpec first{.src = kHost, .dst = kPool, .src_port = 5000, .dst_port = 6000, .payload = filler(20)};
     const PacketSpec second{.src = kOther, .dst = kPool, .src_port = 6000, .dst_port = 5000};

@@ -67,6 +67,13 @@ protected:
         EXPECT_EQ(batch.size() + world_.context->dropped.size(), 1);
         return batch.empty() ? std::nullopt : std::optional{packet.bytes()};
     }
+    // Sessions whose both sides have spoken: they make no room for others.
+    std::size_t answered() const {
+        std::size_t count = 0;
+        world_.table.for_each(world_.table.capacity(),
+                              [&](const NatSessionView& view) { count += nat_tcp::opened(view.tcp) ? 1u : 0u; });
+        return count;
+    }
     NatWorld world_{{nat_pool({kPool}, kPort, kPort), nat_pool({"198.51.100.17"}, kPort, kPort, Zone::public_peering)}};
     PacketMeta meta_{};
 };
@@ -86,6 +93,7 @@ TEST_P(NatRow, IsTranslatedBothWays) {
     EXPECT_EQ(out(row.build(outbound(kHost, 5000))), row.build(outbound(kPool, kPort)));
     EXPECT_EQ(meta_.src_port, to_be16(kPort));
     EXPECT_EQ(meta_.dst_port, to_be16(row.echo ? kPort : 443));
+    EXPECT_EQ(answered(), 0u);
     PacketSpec reply = inbound(kPool, kPort);
     PacketSpec to_host = inbound(kHost, 5000);
     if (row.echo) {
@@ -96,6 +104,7 @@ TEST_P(NatRow, IsTranslatedBothWays) {
     EXPECT_EQ(meta_.dst_port, to_be16(5000));
     EXPECT_EQ(meta_.src_port, to_be16(row.echo ? 5000 : 443));
     EXPECT_EQ(meta_.zone, Zone::translated);
+    EXPECT_TRUE(meta_.protocol == +IpProtocol::tcp || answered() == 1);
 }
 
 Builder with(Builder build, std::function<void(PacketSpec&)> change) {
@@ -181,6 +190,7 @@ TEST_F(Nat, WhatIsNotTranslatedIsDroppedByName) {
              Refused{Drop::fragment_unsupported, with(udp_packet, [](PacketSpec& s) { s.fragment = 0x00b9; })(spec)},
              Refused{Drop::malformed_frame, test::ip_packet(spec, +IpProtocol::tcp, filler(19))},
              Refused{Drop::malformed_frame, test::ip_packet(spec, +IpProtocol::udp, filler(7))},
+             Refused{Drop::malformed_frame, test::ip_packet(spec, +IpProtocol::icmp, Bytes{8, 0, 0, 0, 0, 1, 0})},
              Refused{Drop::private_destination, with_dst("10.0.0.1")},
              Refused{Drop::private_destination, with_dst("172.16.0.1")},
              Refused{Drop::private_destination, with_dst("172.31.255.255")},
@@ -296,6 +306,9 @@ TEST_P(NatErrorIn, ReachesTheHostWithItsOwnPacketInside) {
     const Bytes sent = row.build(outbound(kHost, 5000));
     const std::optional<Bytes> translated = out(sent);
     ASSERT_TRUE(translated);
+    PacketSpec reply = inbound(kPool, kPort);
+    reply.src_port = row.echo ? kPort : 443;
+    ASSERT_TRUE(in(row.echo ? echo_reply(reply) : row.build(reply))) << "and leaves nothing behind for the errors";
     // 36 and 38: just without and just with TCP's checksum.
     for (const std::size_t cut : {std::size_t{28}, std::size_t{36}, std::size_t{38}, std::size_t{40}, sent.size()}) {
         for (const std::uint8_t type : {std::uint8_t{3}, std::uint8_t{11}, std::uint8_t{12}}) {
@@ -332,6 +345,7 @@ TEST_P(NatErrorOut, LeavesWithThePoolsAddressInside) {
     const std::optional<Bytes> delivered = in(arrived);
     ASSERT_TRUE(delivered);
     for (const char* sender : {kHost, "10.10.0.1"}) {
+        ASSERT_TRUE(out(row.build(outbound(kHost, 5000)))) << "and leaves nothing behind for the error";
         EXPECT_EQ(out(icmp_error_packet({.src = sender, .dst = kServer}, 3, 3, *delivered)),
                   icmp_error_packet({.src = kPool, .dst = kServer}, 3, 3, arrived));
     }
@@ -363,6 +377,38 @@ TEST_F(Nat, ErrorsWithoutASessionOrWithHalfAPacketAreDropped) {
               std::nullopt);
     EXPECT_EQ(in(icmp_error_packet(router, 5, 1, ours)), std::nullopt) << "redirect";
     EXPECT_EQ(world_.drops(Drop::nat_unsupported), 2u);
+}
+
+TEST_F(Nat, ErrorsThatQuoteNoPacketOfASessionAreDropped) {
+    const Bytes ours = *out(udp_packet(outbound(kHost, 5000, filler(20))));
+    const PacketSpec router{.src = "203.0.113.77", .dst = kPool};
+    const auto ends = [&](const Bytes& quoted, Drop reason) {
+        const std::uint64_t before = world_.drops(reason);
+        EXPECT_EQ(in(icmp_error_packet(router, 3, 1, quoted)), std::nullopt);
+        EXPECT_EQ(world_.drops(reason), before + 1) << name_of(reason);
+    };
+    for (const unsigned first_byte : {0x65u, 0x40u, 0x41u, 0x44u}) {  // another version, headers that are too short
+        Bytes quoted = ours;
+        quoted[0] = static_cast<std::uint8_t>(first_byte);
+        quoted[10] = quoted[11] = 0;
+        const std::uint16_t sum = test::internet_checksum(std::span{quoted}.first((first_byte & 15) * 4));
+        quoted[10] = static_cast<std::uint8_t>(sum >> 8);
+        quoted[11] = static_cast<std::uint8_t>(sum);
+        ends(quoted, Drop::malformed_frame);
+    }
+    ends(icmp_error_packet({.src = kPool, .dst = kServer}, 3, 1, ours), Drop::nat_unsupported);
+}
+
+// RFC 1624 section 3: a message of zeros has the other zero for its checksum.
+TEST_F(Nat, ErrorAboutAnEchoReplyThatIsAllZeros) {
+    PacketSpec spec = outbound(kHost, 0);
+    spec.sequence = 0;
+    ASSERT_TRUE(out(echo_request(spec)));
+    const Bytes sent = echo_reply(spec);
+    const std::optional<Bytes> translated = out(sent);
+    ASSERT_TRUE(translated);
+    EXPECT_EQ(in(icmp_error_packet({.src = "203.0.113.77", .dst = kPool}, 3, 1, *translated)),
+              icmp_error_packet({.src = "203.0.113.77", .dst = kHost}, 3, 1, sent));
 }
 
 TEST_F(Nat, HalfATcpChecksumInAnErrorIsLeftAlone) {
