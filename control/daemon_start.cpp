@@ -33,7 +33,7 @@ DataplaneOptions options_of(const Config& config) {
     options.buffers = config.dpdk.buffers;
     options.nat_sessions = std::max(config.nat_sessions(), kFewestSessions);
     options.nat_events = config.nat_log ? wanted_events(*config.nat_log) : 0;
-    options.keep_nat = !config.pools.empty();
+    options.keep_nat = true;  // without a pool, too: a reload may bring one
     options.nat_saved = config.state_dir / "nat-sessions";
     options.max_routes4 = config.limits.routes_ipv4;
     options.max_routes6 = config.limits.routes_ipv6;
@@ -91,8 +91,8 @@ Result<std::unique_ptr<Daemon>> Daemon::start(ConfigFile file, std::vector<SaFil
         auto first = d.failover_->first();
         return first ? d.dataplane_->start(std::move(*first)) : std::unexpected(first.error());
     });
-    if (done && !d.world_.config.pools.empty()) {
-        tell_nat_kept(d.dataplane_->nat_kept(), d.metrics_);
+    if (done) {
+        tell_nat_kept(d.dataplane_->nat_kept(), !d.world_.config.pools.empty(), d.metrics_);
     }
     then([&] { return d.steer(); });
     if (!done) {

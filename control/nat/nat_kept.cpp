@@ -25,14 +25,16 @@ std::string text_of(const NatKept& kept) {
     return text + (sum != 0 ? "); " : "; ") + std::to_string(kept.took.count()) + " ms";
 }
 
-void tell_nat_kept(const NatKept& kept, Metrics& metrics) {
-    for (const std::string& problem : kept.problems) {
-        spdlog::warn("NAT: {}", problem);
-    }
-    if (kept.file.empty()) {
-        spdlog::warn("NAT: sessions will not survive this process");
-    } else {
-        spdlog::info("NAT: sessions are kept in {}", kept.file.string());
+void tell_nat_kept(const NatKept& kept, bool has_pools, Metrics& metrics) {
+    if (has_pools) {
+        for (const std::string& problem : kept.problems) {
+            spdlog::warn("NAT: {}", problem);
+        }
+        if (kept.file.empty()) {
+            spdlog::warn("NAT: sessions will not survive this process");
+        } else {
+            spdlog::info("NAT: sessions are kept in {}", kept.file.string());
+        }
     }
     if (const std::string text = text_of(kept); !text.empty()) {
         spdlog::info("NAT: {}", text);

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <ctime>
 #include <filesystem>
 #include <iostream>
 #include <random>
@@ -133,12 +134,14 @@ TEST_F(NatRestart, MillionSessions) {
         ASSERT_EQ(first.table.restore(saved, first.pools, now).restored, kSessions);
     }
     const auto began = std::chrono::steady_clock::now();
+    const std::clock_t cpu_began = std::clock();
     const Process second = process({only}, kSessions);
+    const std::clock_t cpu = std::clock() - cpu_began;
     const auto took = std::chrono::steady_clock::now() - began;
     EXPECT_EQ(second.kept.restored.restored, kSessions);
     std::cout << kSessions << " sessions put back in "
-              << std::chrono::duration_cast<std::chrono::milliseconds>(took).count() << " ms, of which "
-              << second.kept.took.count() << " after reading them\n";
+              << std::chrono::duration_cast<std::chrono::milliseconds>(took).count() << " ms, "
+              << cpu * 1000 / CLOCKS_PER_SEC << " ms of them on a CPU\n";
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ TEST(NatKept, EveryReasonHasItsMetric) {
         kept.restored.leave_out(static_cast<NatLeftOut>(i), i + 1);
     }
     Metrics metrics;
-    tell_nat_kept(kept, metrics);
+    tell_nat_kept(kept, true, metrics);
     EXPECT_EQ(metrics[Metric::nat_restored], 100u);
     EXPECT_EQ(metrics[Metric::nat_left_out_expired], 1u);
     EXPECT_EQ(metrics[Metric::nat_left_out_no_pool], 2u);
