@@ -24,7 +24,8 @@ public:
     void process(Context& ctx, Batch& batch) noexcept;
 };
 
-// Replies leave through the peering whose pool they have as their source, and in no other way. Needs: PickMember.
+// Replies leave through the peering whose pool they have as their source, and in no other way. Needs: PickMember, where
+// the route is a group.
 class KeepToPool {
 public:
     static constexpr std::string_view kName = "keep_to_pool";
