@@ -118,8 +118,7 @@ using FromSelf = Routed<Punt, FromPool>;
 // What NatOut and NatIn set aside. The others of their batch went on without it.
 using Rejoined = Pipeline<ReassembleForNat, Split<OutOrToPool, Pipeline<SetAsideTooLong, NatOut, L2Rewrite>, FromPool>>;
 using Replies = Pipeline<PickMember, KeepToPool, HopLimit, Split<ByEgress, L2Rewrite, L2Rewrite, IntoTunnel, Glean>>;
-using OnLink = Pipeline<KeepToPool, Glean>;
-using ToOutside = Pipeline<NatReply, Route, Split<ByTarget, Replies, NoSecondTime, NoSecondTime, OnLink, DropRoute>>;
+using ToOutside = Pipeline<NatReply, Route, Split<ByTarget, Replies, NoSecondTime, NoSecondTime, Glean, DropRoute>>;
 using Aside = Split<FragmentHairpinOrReply, Rejoined, Pipeline<NatHairpin, FromPool>, ToOutside>;
 
 // Translated as one packet, since only its first piece would have ports; encrypted in pieces, never cut afterwards.

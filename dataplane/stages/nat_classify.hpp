@@ -3,6 +3,7 @@
 
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/batch.hpp"
+#include "dataplane/packet/checksum.hpp"
 
 #include <algorithm>
 #include <cstddef>
@@ -98,6 +99,12 @@ inline NatPorts ports_in(rte_mbuf& m, const PacketMeta& md) noexcept {
 // (RFC 1624 section 3). For any other message the two are as good.
 constexpr be16 checksum_of_echo(be16 updated, be16 id, be16 sequence) noexcept {
     return (updated.raw | id.raw | sequence.raw) == 0 ? be16{0xffff} : updated;
+}
+
+// RFC 3828 section 3.1 has no zero, and to RFC 4340 section 9 it is a number as any other.
+constexpr be16 checksum_of_addresses(be16 before, ChecksumDelta change) noexcept {
+    const be16 updated = change.apply(before);
+    return updated.raw == 0 ? be16{0xffff} : updated;
 }
 
 }  // namespace twinspan

@@ -98,9 +98,10 @@ Verdict parse(rte_mbuf& m, Embedded& out) noexcept {
     return Verdict::keep();
 }
 
-void rewrite_checksum(Rewriter& packet, const Embedded& e, unsigned at, ChecksumDelta delta) noexcept {
+template <class Update>
+void rewrite_checksum(Rewriter& packet, const Embedded& e, unsigned at, Update update) noexcept {
     if (e.l4 + at + sizeof(be16) <= e.end) {
-        packet.write(e.l4 + at, delta.apply(packet.read<be16>(e.l4 + at)));
+        packet.write(e.l4 + at, update(packet.read<be16>(e.l4 + at)));
     }
 }
 
@@ -114,7 +115,9 @@ void rewrite_transport(Rewriter& packet, const Embedded& e, const Ends& to, Chec
     }
     if (e.protocol != +IpProtocol::tcp && e.protocol != +IpProtocol::udp) {
         if (has_checksum_of_addresses(e.protocol)) {
-            rewrite_checksum(packet, e, kChecksumOfAddressesAt, of_addresses);
+            rewrite_checksum(packet, e, kChecksumOfAddressesAt, [of_addresses](be16 before) noexcept {
+                return checksum_of_addresses(before, of_addresses);
+            });
         }
         return;
     }
@@ -124,7 +127,8 @@ void rewrite_transport(Rewriter& packet, const Embedded& e, const Ends& to, Chec
         const unsigned at = e.l4 + static_cast<unsigned>(offsetof(UdpHeader, checksum));
         packet.write(at, of_all.apply_udp(packet.read<be16>(at)));
     } else {
-        rewrite_checksum(packet, e, static_cast<unsigned>(offsetof(TcpHeader, checksum)), of_all);
+        rewrite_checksum(packet, e, static_cast<unsigned>(offsetof(TcpHeader, checksum)),
+                         [of_all](be16 before) noexcept { return of_all.apply(before); });
     }
 }
 

@@ -46,17 +46,6 @@ bool is_hairpin(const Context& ctx, const NatKey& outside) noexcept {
     return ctx.config->route_to(outside.remote()).kind() == RouteKind::pool;
 }
 
-// Whether the way of the packet is one of the pool's. Where the neighbour is not known, Glean ends it.
-bool leads_to(const Snapshot& config, const PacketMeta& md, std::uint16_t pool) noexcept {
-    const Zone zone = config.pools[pool].zone;
-    const RouteResult route = RouteResult::from_raw(md.route);
-    if (route.kind() == RouteKind::connected) {
-        return route.index() < config.legs.size() && config.legs[route.index()].zone == zone;
-    }
-    const Egress& egress = config.egresses[md.egress];
-    return egress.kind == EgressKind::glean ? egress.zone == zone : egress.pool == pool;
-}
-
 }  // namespace
 
 NatTable::Opened open_from_outside(Context& ctx, rte_mbuf& m, const NatKey& outside) noexcept {
@@ -123,10 +112,13 @@ void NatReply::process(Context& ctx, Batch& batch) noexcept {
 
 void KeepToPool::process(Context& ctx, Batch& batch) noexcept {
     batch.for_each(ctx, [&ctx](rte_mbuf& m) noexcept -> Verdict {
+        const Egress& egress = ctx.config->egresses[meta(m).egress];
+        if (egress.kind == EgressKind::glean) {
+            return Verdict::keep();  // where it ends
+        }
         const RouteResult source = ctx.config->route_to(header_at<Ipv4Header>(m, 0).src);
-        const bool leaves = source.kind() == RouteKind::pool && source.index() < ctx.config->pools.size() &&
-                            leads_to(*ctx.config, meta(m), static_cast<std::uint16_t>(source.index()));
-        return leaves ? Verdict::keep() : Verdict{Drop::nat_wrong_peering};
+        const bool own = source.kind() == RouteKind::pool && source.index() == egress.pool;
+        return egress.kind == EgressKind::nat && own ? Verdict::keep() : Verdict{Drop::nat_wrong_peering};
     });
 }
 

@@ -24,8 +24,7 @@ public:
     void process(Context& ctx, Batch& batch) noexcept;
 };
 
-// Replies leave through the peering whose pool they have as their source, and in no other way. Needs: PickMember, where
-// the route is a group.
+// Replies leave through the peering whose pool they have as their source, and in no other way. Needs: PickMember.
 class KeepToPool {
 public:
     static constexpr std::string_view kName = "keep_to_pool";

@@ -17,7 +17,7 @@ inline void rewrite_other(rte_mbuf& m, PacketMeta& md, ChecksumDelta l4_delta, C
     } else if (has_checksum_of_addresses(md.protocol) &&
                md.l4_offset + kChecksumOfAddressesAt + sizeof(be16) <= nat_bytes(m, md)) {
         auto& checksum = header_at<be16>(m, md.l4_offset + kChecksumOfAddressesAt);
-        checksum = ip_delta.apply_udp(checksum);
+        checksum = checksum_of_addresses(checksum, ip_delta);
     }
 }
 

@@ -43,12 +43,12 @@ void NatTable::end(Worker& worker, std::uint32_t number) noexcept {
     const std::uint32_t parent = session.parent();
     unlink_inside(worker, number);
     unlink_outside(worker, number);
-    release(worker, parent);
+    worker.tell(NatEventKind::session_ended, inside, session.outside());
+    release(worker, parent);  // which may tell of its own end
     release(worker, session.host());
     NatPoolCounters& counters = worker.counters(inside.pool());
     counters.ended[static_cast<std::size_t>(nat_protocol(inside.protocol()))].add(1);
     counters.address_ended[NatPoolCounters::slot(session.outside().address())].add(1);
-    worker.tell(NatEventKind::session_ended, inside, session.outside());
 }
 
 // Returns the steps that are left.

@@ -130,22 +130,33 @@ NatTable::Outcome NatTable::claim_anywhere(Opening& o, std::uint32_t subject) no
     return Outcome::no_port;
 }
 
+// Those that the host has come first, since they may have ended in any order; then one more.
 NatTable::Outcome NatTable::claim_in_blocks(Opening& o, std::uint32_t subject) noexcept {
-    for (std::uint16_t i = 0; i < o.pool.host_blocks; ++i) {
-        std::uint32_t block = 0;
-        if (const Outcome outcome = hold_block(o, i, block); outcome != Outcome::done) {
-            return outcome;
-        }
-        const NatKey at = sessions_[block].outside();
-        const Ports ports{.pool = o.pool, .block = at.port().host(), .count = o.pool.block_ports};
-        const Outcome outcome = claim_port_of(o, subject, at.address(), ports);
-        if (outcome == Outcome::done) {
-            sessions_[subject].parent() = block;
-            return outcome;
-        }
-        release(o.worker, block);
-        if (outcome != Outcome::no_port) {
-            return outcome;
+    std::uint32_t full = 0;  // a bit for each
+    for (const bool may_make : {false, true}) {
+        for (std::uint16_t i = 0; i < o.pool.host_blocks; ++i) {
+            if ((full >> i & 1) != 0) {
+                continue;
+            }
+            std::uint32_t block = 0;
+            if (const Outcome outcome = hold_block(o, i, may_make, block); outcome != Outcome::done) {
+                return outcome;
+            }
+            if (block == 0) {
+                continue;
+            }
+            const NatKey at = sessions_[block].outside();
+            const Ports ports{.pool = o.pool, .block = at.port().host(), .count = o.pool.block_ports};
+            const Outcome outcome = claim_port_of(o, subject, at.address(), ports);
+            if (outcome == Outcome::done) {
+                sessions_[subject].parent() = block;
+                return outcome;
+            }
+            release(o.worker, block);
+            if (outcome != Outcome::no_port) {
+                return outcome;
+            }
+            full |= 1u << i;
         }
     }
     return Outcome::host_blocks_full;

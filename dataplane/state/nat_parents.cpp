@@ -159,9 +159,14 @@ NatTable::Outcome NatTable::hold_mapping(Opening& o) noexcept {
     return outcome;
 }
 
-// The host's nth block.
-NatTable::Outcome NatTable::hold_block(Opening& o, std::uint16_t nth, std::uint32_t& block) noexcept {
+// The host's nth block; 0: it has none, and none may be made.
+NatTable::Outcome NatTable::hold_block(Opening& o, std::uint16_t nth, bool may_make, std::uint32_t& block) noexcept {
     const NatKey key = nat_key(o.inside.address(), {}, to_be16(nth), {}, 0, o.inside.pool()).as(NatRecord::block);
+    if (!may_make) {
+        block = inside_.find(hash_(key), mapping_of(key, o.pool));
+        block = block != 0 && hold(block, kMostUsers) == Held::yes ? block : 0;
+        return Outcome::done;
+    }
     const auto make = [&](std::uint32_t number) noexcept {
         sessions_[number].last_seen.store(o.pool.block_ports, std::memory_order_relaxed);  // a block has no such time
         return claim_block(o, number, paired_address(o));

@@ -215,7 +215,7 @@ private:
     void tell_begun(Opening& o, std::uint32_t number) noexcept;
     Outcome hold_host(Opening& o) noexcept;
     Outcome hold_mapping(Opening& o) noexcept;
-    Outcome hold_block(Opening& o, std::uint16_t nth, std::uint32_t& block) noexcept;
+    Outcome hold_block(Opening& o, std::uint16_t nth, bool may_make, std::uint32_t& block) noexcept;
     be32 paired_address(Opening& o) noexcept;
     static bool within_rate(NatSession& host, std::uint32_t rate, std::uint32_t now) noexcept;
 

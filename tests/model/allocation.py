@@ -1,10 +1,11 @@
 """Which outside address and port a session may get, by docs/nat.md and docs/configuration.md. Where the choice is free
 the model takes what was chosen, once it has found that it may be."""
 
-from ipv4 import UDP, dotted
+from ipv4 import HEADER, ICMP, UDP, dotted
 from sessions import Pool, Session, Sessions
 
 LEAST_IDLE = 2  # seconds: what just begins is let be
+SAMPLE = 256 - 64  # records that are looked at, less what the graph may have set up and not used yet
 
 
 class Disagreement(Exception):
@@ -33,11 +34,45 @@ class Allocation:
 
     def open(self, s: Session, now: int, events) -> str:
         """Gives the session its port, or says why it has none."""
+        if s.protocol not in HEADER:
+            return self._open_anywhere(s, now, events, frozenset((0,)))
+        s.metered = not self.pool.independent
         if self.pool.independent:
             return self._open_mapped(s, now, events)
         if self.pool.block_size:
             return self._open_in_block(s, now, events)
-        return self._open_anywhere(s, now, events)
+        return self._open_anywhere(s, now, events, self.pool.given)
+
+    def open_static(self, s: Session, end: tuple[int, int]) -> str:
+        """In either direction; one of the ends may have another session with this remote endpoint."""
+        s.outside, s.outside_port = end
+        taken = s.outside_key in self.sessions.outside or s.inside_key in self.sessions.inside
+        return "nat_endpoint_taken" if taken else ""
+
+    def stand_in(self, s: Session, events) -> str:
+        """What the remote end is called inside, from the addresses for those."""
+        insides = [inside for inside, outside in events.created.items() if outside == s.outside_key]
+        if not insides:
+            if s.remote_port == 0 and all((s.host, a, s.port, 0, s.protocol) in self.sessions.inside
+                                          for a in self.pool.from_microsoft):
+                return "nat_ports_exhausted"
+            raise Disagreement(f"no session was made: {s}")
+        host, near, port, near_port, protocol = insides[0]
+        own = s.remote_port if s.remote_port >= 1024 and s.protocol != ICMP else 0
+        if (host, port, protocol) != (s.host, s.port, s.protocol) or near not in self.pool.from_microsoft:
+            raise Disagreement(f"no stand-in: {dotted(near)}:{near_port}: {s}")
+        if (near_port == 0) != (s.remote_port == 0) or (near_port and near_port < 1024):
+            raise Disagreement(f"no port of a stand-in: {near_port}: {s}")
+        if own and near_port != own and all(
+                (host, a, port, own, protocol) not in self.sessions.inside for a in self.pool.from_microsoft):
+            raise Disagreement(f"the stand-in's port is not preserved, but {near_port}: {s}")
+        s.near, s.near_port = near, near_port
+        if s.inside_key in self.sessions.inside:
+            raise Disagreement(f"two remote ends have one stand-in: {s}")
+        return ""
+
+    def records(self) -> int:
+        return len(self.mappings) + len(self.at) + len(self.homes)
 
     def release(self, s: Session, events) -> None:
         """The session has ended: so does what it had its port from, when nobody else uses it."""
@@ -58,11 +93,11 @@ class Allocation:
 
     # Endpoint-dependent: a port is free towards one remote endpoint.
 
-    def _open_anywhere(self, s: Session, now: int, events) -> str:
+    def _open_anywhere(self, s: Session, now: int, events, given) -> str:
         taken = self.sessions.towards.get((s.protocol, s.remote, s.remote_port), {})
-        free = [self._has_free(a, s, taken) for a in self.pool.addresses]
+        free = [self._has_free(a, s, taken, given) for a in self.pool.addresses]
         if not any(free):
-            victim = self._oldest(taken.values(), now)
+            victim = self._oldest([t for t in taken.values() if t.outside_port in given and t.outside in self.pool.addresses], now)
             if victim is None:
                 return "nat_ports_exhausted"
             return self._take_from(victim, s, events)
@@ -75,19 +110,19 @@ class Allocation:
             raise Disagreement(f"{dotted(address)} is no address for {dotted(s.host)}: its own has free ports, or "
                                f"nearer ones have; possible are {[dotted(self.pool.addresses[h]) for h in homes]}")
         self.homes[s.host] = still
-        self._check_port(s, address, port, lambda p: self._is_free(address, p, s, taken), self.pool.given, False)
+        self._check_port(s, address, port, lambda p: self._is_free(address, p, s, taken), given, False)
         s.outside, s.outside_port = address, port
         return ""
 
     def _is_free(self, address, port, s, taken) -> bool:
         return (address, port) not in taken and port not in self.sessions.full[address, s.protocol]
 
-    def _has_free(self, address, s, taken) -> bool:
-        if s.port in self.pool.given and self._is_free(address, s.port, s, taken):
+    def _has_free(self, address, s, taken, given) -> bool:
+        if s.port in given and self._is_free(address, s.port, s, taken):
             return True
-        if len(taken) + len(self.sessions.full[address, s.protocol]) < len(self.pool.given):
+        if len(taken) + len(self.sessions.full[address, s.protocol]) < len(given):
             return True
-        return any(self._is_free(address, p, s, taken) for p in self.pool.given)
+        return any(self._is_free(address, p, s, taken) for p in given)
 
     @staticmethod
     def _check_port(s: Session, address, port, is_free, ports, parity) -> None:
@@ -152,17 +187,16 @@ class Allocation:
             return (address, port, s.protocol) not in self.mapped
 
         if self.pool.block_size:
-            lease, reason = self._block_with(s, lambda block, port: is_free(block.address, port), events,
-                                             lambda: events.mapped.get(key))
-            if lease is None:
+            block, reason = self._block_with(s, lambda block, port: is_free(block.address, port), events)
+            if block is None:
                 return reason
-            address, port, block, ports = *events.mapped[key], lease, self._ports_of(lease)
+            ports = self._ports_of(block)
+            address, port = self._chosen_for(key, events)
         else:
             block, ports = None, self.pool.given
-            chosen = events.mapped.get(key)
-            if chosen is None:
-                return self._none_to_be_had(s, homes, now, is_free)
-            address, port = chosen
+            if key not in events.mapped:
+                return self._none_to_be_had(s, homes, now)
+            address, port = self._chosen_for(key, events)
             victim = self.mapped.get((address, port, s.protocol))
             if victim is not None:
                 self._evict_alone(victim, now)
@@ -178,22 +212,34 @@ class Allocation:
             block.users.add(lease)
         return ""
 
-    def _none_to_be_had(self, s, homes, now, is_free) -> str:
-        """Which of many records is looked at is the graph's; that there was no port at all is not."""
-        for h in homes:
-            address = self.pool.addresses[h]
-            if not any(is_free(address, p) for p in self.pool.given):
+    @staticmethod
+    def _chosen_for(key, events) -> tuple[int, int]:
+        if key not in events.mapped:
+            raise Disagreement(f"no mapping was made: {key}")
+        return events.mapped.pop(key)
+
+    def _none_to_be_had(self, s, homes, now) -> str:
+        for address in (self.pool.addresses[h] for h in homes):
+            taken = [self.mapped.get((address, p, s.protocol)) for p in self.pool.given]
+            if None not in taken and not (self.looked_at_all() and self._oldest(alone_on(taken), now)):
                 return "nat_ports_exhausted"
-        raise Disagreement(f"no mapping, though there are free ports: {s}")
+        raise Disagreement(f"no mapping, though there are free ports, or sessions that should make room: {s}")
+
+    def looked_at_all(self) -> bool:
+        """Of more records, the graph looks at some."""
+        return self.sessions.most_records <= SAMPLE
 
     def _evict_alone(self, mapping: Lease, now: int) -> None:
-        if any((mapping.address, p, mapping.key[2]) not in self.mapped for p in self.pool.given):
+        taken = [self.mapped.get((mapping.address, p, mapping.key[2])) for p in self.pool.given]
+        if None in taken:
             raise Disagreement("a mapping made room though there were free ports")
         if len(mapping.users) != 1:
             raise Disagreement("a mapping with several sessions made room")
         (s,) = mapping.users
         if not s.is_transitory() or now - s.last < LEAST_IDLE:
             raise Disagreement(f"a session made room that should not: {s}")
+        if self.looked_at_all() and s.last != (oldest := self._oldest(alone_on(taken), now)).last:
+            raise Disagreement(f"the session idle longest should have made room: {oldest}; not {s}")
         self.end(s, "evicted")
 
     # Blocks of ports.
@@ -201,7 +247,7 @@ class Allocation:
     def _ports_of(self, block: Lease) -> list[int]:
         return [p for p in range(block.port, block.port + self.pool.block_size) if p in self.pool.given]
 
-    def _block_with(self, s: Session, is_free, events, chosen):
+    def _block_with(self, s: Session, is_free, events):
         """The host's first block with a free port, or one more."""
         mine = self.blocks.setdefault(s.host, {})
         for nth in sorted(mine):
@@ -244,7 +290,7 @@ class Allocation:
             return self._is_free(block.address, port, s, taken)
 
         self.homes.setdefault(s.host, set(range(len(self.pool.addresses))))
-        block, reason = self._block_with(s, is_free, events, None)
+        block, reason = self._block_with(s, is_free, events)
         if block is None:
             own = [t for t in taken.values() if t.host == s.host]
             victim = self._oldest(own, now) if reason == "nat_host_limit" else None
@@ -262,6 +308,10 @@ class Allocation:
         s.outside, s.outside_port, s.lease = address, port, block
         block.users.add(s)
         return ""
+
+
+def alone_on(mappings) -> list[Session]:
+    return [s for m in mappings if len(m.users) == 1 for s in m.users]
 
 
 def expect(events: set, what, name: str) -> None:

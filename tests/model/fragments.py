@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from ipv4 import DONT, MORE, Packet, ip_header
 
-MOST_PIECES, MOST_BYTES, SECONDS_2 = 32, 10_000 - 256 + 256, 2000
+MOST_PIECES, LONGEST_WAIT = 32, 2000  # milliseconds
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Gathering:
         return sum(len(d.pieces) for d in self.waiting.values())
 
     def expire(self, now: int) -> None:
-        for key in [k for k, d in self.waiting.items() if now - d.started >= SECONDS_2]:
+        for key in [k for k, d in self.waiting.items() if now - d.started >= LONGEST_WAIT]:
             self._end(key, "fragment_timeout")
 
     def _end(self, key: tuple, reason: str) -> None:

@@ -6,9 +6,11 @@ Addresses are ints. A sum of 16-bit words with end-around carry is the number mo
 import struct
 
 ICMP, TCP, UDP = 1, 6, 17
+DCCP, UDP_LITE = 33, 136
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 MORE, DONT = 0x2000, 0x4000
 CHECKSUM_AT = {ICMP: 2, TCP: 16, UDP: 6}
+OF_ADDRESSES_AT = {DCCP: 6, UDP_LITE: 6}  # a checksum over no more than addresses that the NAT changes (RFC 4340, 3828)
 HEADER = {ICMP: 8, TCP: 20, UDP: 8}
 QUERIES, REQUESTS, ERRORS = (0, 8, 13, 14), (8, 13), (3, 11, 12)
 UNANSWERED = (3, 4, 5, 11, 12)  # RFC 1812 section 4.3.2.7: no error about an error
@@ -110,6 +112,12 @@ class Packet:
 
     def ports(self) -> tuple[int, int]:
         return _ports.unpack_from(self.data, self.head)
+
+    def ends(self) -> tuple[int, int]:
+        """Ports, or the identifier of an ICMP query on either side, or nothing."""
+        if self.protocol == ICMP:
+            return self.identifier(), self.identifier()
+        return self.ports() if self.protocol in HEADER else (0, 0)
 
     def identifier(self) -> int:
         return int.from_bytes(self.data[self.head + 4:self.head + 6], "big")

@@ -1,8 +1,8 @@
 """What must become of a packet that NAT sees: RFC 4787, 5382, 5508, 7857, 1812, and docs/nat.md where those leave a
 choice. Nothing here is taken from the data plane's source, and nothing is fast."""
 
-from ipv4 import (CHECKSUM_AT, DONT, ERRORS, HEADER, ICMP, QUERIES, REQUESTS, RST, SYN, ACK, TCP, UDP, UNANSWERED, Packet,
-                  address, checksum, dotted, icmp, ip_packet, is_right, total)
+from ipv4 import (CHECKSUM_AT, OF_ADDRESSES_AT, DONT, ERRORS, HEADER, ICMP, QUERIES, REQUESTS, RST, SYN, ACK, TCP, UDP, UNANSWERED, Packet,
+                  address, checksum, dotted, icmp, ip_packet, is_right)
 from allocation import Allocation, Disagreement
 from fragments import Gathering, cut
 from replay import LAN, PRIMARY, SECONDARY, Seen
@@ -10,7 +10,6 @@ from rewrite import Wanted, checksum_is_right, set_ip, set_transport, translated
 from sessions import IN, OUT, Pool, Session, Sessions
 
 MTU = 1500
-EPOCH = 0
 HOSTS = address("10.10.1.0")
 BOTH, FIRST = address("13.107.6.0"), address("13.107.7.0")  # by both links, by the primary
 OTHER_POOL = range(address("198.51.100.16"), address("198.51.100.20"))  # of public peering
@@ -26,7 +25,8 @@ class Model:
         self.sessions = Sessions(pool.timeouts)
         self.ports = Allocation(pool, self.sessions, self.end)
         self.fragments = Gathering(6, 10_000 - 256, self.drop)
-        self.addresses = frozenset(pool.addresses)
+        self.addresses = frozenset(pool.addresses + [s.outside for s in pool.statics])
+        self.stand_ins = frozenset(pool.from_microsoft)
         self.now = self.ms = 0
         self.begun: dict[int, tuple[int, int]] = {}  # host -> second, sessions begun in it
         self.usage = dict.fromkeys(("opened", "expired", "evicted", *COUNTED.values()), 0)
@@ -41,6 +41,7 @@ class Model:
         self.fragments.expire(ms)
         if ms // 1000 != self.now:
             self.now = ms // 1000
+            self.sessions.retired = 0
             for s in self.sessions.expired(self.now):
                 self.end(s, "expired")
         self.receive(side, data)
@@ -98,6 +99,8 @@ class Model:
             return self.drop("fragment_tiny" if p.is_fragment else "malformed_frame")
         if p.destination in self.addresses:
             return self.from_outside(p) if side != LAN else self.hairpin(p)
+        if p.destination in self.stand_ins:
+            return self.reply_to_stand_in(p)
         if p.destination in OTHER_POOL:
             return self.drop("nat_wrong_peering") if side != LAN else self.drop("nat_no_session")
         if side != LAN:
@@ -135,7 +138,7 @@ class Model:
 
     def wrong_kind(self, p: Packet) -> str:
         if p.protocol not in HEADER:
-            return "nat_unsupported"
+            return "" if self.pool.any_protocol else "nat_unsupported"
         if p.protocol == ICMP and p.kind() not in QUERIES + ERRORS:
             return "nat_unsupported"
         return ""
@@ -152,23 +155,28 @@ class Model:
         if s is None:
             return None
         self.touch(s, OUT, p)
-        return translated(p, ttl, source=s.outside, source_port=s.outside_port)
+        return outwards(p, ttl, s)
 
     def session_out(self, p: Packet) -> Session | None:
-        port, remote_port = (p.identifier(), 0) if p.protocol == ICMP else p.ports()
-        key = (p.source, p.destination, port, remote_port, p.protocol)
-        s = self.sessions.inside.get(key)
+        port, remote_port = p.ends()
+        remote_port = 0 if p.protocol == ICMP else remote_port
+        s = self.sessions.inside.get((p.source, p.destination, port, remote_port, p.protocol))
         if s is not None:
             return s
         if (p.protocol == TCP and p.tcp_flags() & RST) or (p.protocol == ICMP and p.kind() not in REQUESTS):
             return self.drop("nat_no_session")
         s = Session(p.source, port, p.destination, remote_port, p.protocol, self.now)
-        reason = self.limit(s) or self.ports.open(s, self.now, self.seen)
+        end = self.pool.static_inside(p.source, p.protocol, port)
+        reason = self.limit(s) or (self.ports.open_static(s, end) if end else self.ports.open(s, self.now, self.seen))
         if reason:
-            self.usage[COUNTED[reason]] += 1
+            self.count(reason)
             return self.answer(p, reason, 3, 13)
         self.begin(s)
         return s
+
+    def count(self, reason: str) -> None:
+        if reason in COUNTED:
+            self.usage[COUNTED[reason]] += 1
 
     def limit(self, s: Session) -> str:
         pool = self.pool
@@ -187,16 +195,19 @@ class Model:
         outside = self.seen.created.pop(s.inside_key, None)
         if outside != s.outside_key:
             raise Disagreement(f"the log tells of {outside}, begun is {s}")
-        self.sessions.add(s, owns_port=not self.pool.independent)
+        self.sessions.add(s)
         self.usage["opened"] += 1
+        self.sessions.count(self.ports.records())
 
     def end(self, s: Session, why: str) -> None:
         event = s.inside_key, s.outside_key
         if event not in self.seen.ended:
             raise Disagreement(f"should have ended ({why}): {s}")
         self.seen.ended.discard(event)
-        self.sessions.remove(s, owns_port=not self.pool.independent)
+        self.sessions.remove(s)
+        before = self.ports.records()
         self.ports.release(s, self.seen)
+        self.sessions.retired += 1 + before - self.ports.records()
         self.usage["expired"] += 1
         self.usage["evicted"] += why == "evicted"
 
@@ -218,24 +229,27 @@ class Model:
                 return
         self.translate_in(p, p)
 
-    def translate_in(self, p: Packet, came: Packet) -> None:
+    def translate_in(self, p: Packet, came: Packet, hairpin: bool = False) -> None:
         if reason := self.wrong_kind(p):
             return self.drop(reason)
         if p.protocol == ICMP and p.kind() in ERRORS:
             return self.error_in(p)
-        port, remote_port = (p.identifier(), 0) if p.protocol == ICMP else reversed(p.ports())
+        remote_port, port = p.ends()
+        remote_port = 0 if p.protocol == ICMP else remote_port
         s = self.sessions.outside.get((p.destination, p.source, port, remote_port, p.protocol))
         if s is None:
-            s = self.session_in(p, port, remote_port)
+            s = self.session_in(p, port, remote_port, hairpin)
             if s is None:
                 return None
         self.touch(s, IN, p)
         if self.may_deliver(p, came):
-            self.send((LAN,), translated(p, p.ttl - 1, destination=s.host, destination_port=s.port), p)
+            self.send((LAN,), inwards(p, p.ttl - 1, s), p)
         return None
 
-    def session_in(self, p: Packet, port: int, remote_port: int) -> Session | None:
-        """Somebody outside begins: only by a mapping, where the pool's filter is open."""
+    def session_in(self, p: Packet, port: int, remote_port: int, hairpin: bool) -> Session | None:
+        """Somebody outside begins: by a static mapping, or by one of the inside's where the pool's filter is open."""
+        if inside := self.pool.static_outside(p.destination, p.protocol, port):
+            return self.session_by_static(p, inside, port, remote_port, hairpin)
         begins = p.tcp_flags() & (SYN | ACK | RST) == SYN if p.protocol == TCP else \
             p.protocol != ICMP or p.kind() in REQUESTS
         mapping = self.ports.mapped.get((p.destination, port, p.protocol))
@@ -244,11 +258,55 @@ class Model:
         host, inside_port, _ = mapping.key
         s = Session(host, inside_port, p.source, remote_port, p.protocol, self.now)
         if reason := self.limit(s):
-            self.usage[COUNTED[reason]] += 1
+            self.count(reason)
             return self.drop(reason)
         self.ports.join(s, mapping)
         self.begin(s)
         return s
+
+    def session_by_static(self, p: Packet, inside, port: int, remote_port: int, hairpin: bool) -> Session | None:
+        if (p.protocol == TCP and p.tcp_flags() & RST) or (p.protocol == ICMP and p.kind() not in REQUESTS):
+            return self.drop("nat_no_session")
+        s = Session(inside[0], inside[1], p.source, remote_port, p.protocol, self.now)
+        reason = self.limit(s)
+        if not reason and self.stand_ins and not hairpin:
+            s.outside, s.outside_port = p.destination, port
+            reason = self.ports.stand_in(s, self.seen)
+        elif not reason:
+            reason = self.ports.open_static(s, (p.destination, port))
+        if reason:
+            self.count(reason)
+            return self.drop(reason)
+        self.begin(s)
+        return s
+
+    def reply_to_stand_in(self, p: Packet) -> None:
+        """What the inside sends to who began outside: there is a session, or nothing becomes of it."""
+        if martian(p.source):
+            return self.drop("martian_source")
+        if p.is_fragment:
+            p = self.gather(p)
+            if p is None:
+                return None
+        if reason := self.wrong_kind(p):
+            return self.drop(reason)
+        if p.protocol == ICMP and p.kind() in ERRORS:
+            out = self.error_out(p, p.ttl - 1)
+            if out is not None and self.may_leave(p):
+                self.send(links_to(self.touched.remote), out, p)
+            return None
+        port, near_port = p.ends()
+        near_port = 0 if p.protocol == ICMP else near_port
+        s = self.sessions.inside.get((p.source, p.destination, port, near_port, p.protocol))
+        if s is None:
+            return self.drop("nat_no_session")
+        self.touch(s, OUT, p)
+        if self.may_leave(p):
+            self.send(links_to(s.remote), outwards(p, p.ttl - 1, s), p)
+        return None
+
+    def may_leave(self, p: Packet) -> bool:
+        return self.may_deliver(p, p)
 
     def may_deliver(self, p: Packet, came: Packet) -> bool:
         if p.length > MTU and p.fragment & DONT:
@@ -271,7 +329,7 @@ class Model:
         out = self.translate_out(p, p.ttl)
         if out is None:
             return None
-        return self.translate_in(Packet(out.data), p)
+        return self.translate_in(Packet(out.data), p, hairpin=True)
 
     # Errors about translated packets (RFC 5508 section 4).
 
@@ -295,16 +353,17 @@ class Model:
         if q is None:
             return
         s = None
-        if q.protocol in HEADER and q.source == p.destination:
-            port, remote_port = (q.identifier(), 0) if q.protocol == ICMP else q.ports()
+        if q.source == p.destination:
+            port, remote_port = q.ends()
+            remote_port = 0 if q.protocol == ICMP else remote_port
             s = self.sessions.outside.get((q.source, q.destination, port, remote_port, q.protocol))
         if s is None:
             return self.drop("nat_no_session")
         self.touched = s
         if not self.may_deliver(p, p):
             return None
-        wanted = with_quote(p, p.ttl - 1, q, destination=s.host, source=None,
-                            quote=dict(source=s.host), ports=dict(source_port=s.port))
+        wanted = with_quote(p, p.ttl - 1, q, destination=s.host, source=None if s.near == s.remote else s.near,
+                            quote=dict(source=s.host, destination=s.near), ports=(s.port, s.near_port))
         return self.send((LAN,), wanted, p)
 
     def error_out(self, p: Packet, ttl: int) -> Wanted | None:
@@ -312,14 +371,15 @@ class Model:
         if q is None:
             return None
         s = None
-        if q.protocol in HEADER and q.source == p.destination:
-            remote_port, port = (0, q.identifier()) if q.protocol == ICMP else q.ports()
+        if q.source == p.destination:
+            remote_port, port = q.ends()
+            remote_port = 0 if q.protocol == ICMP else remote_port
             s = self.sessions.inside.get((q.destination, q.source, port, remote_port, q.protocol))
         if s is None:
             return self.drop("nat_no_session")
         self.touched = s
-        return with_quote(p, ttl, q, source=s.outside, destination=None,
-                          quote=dict(destination=s.outside), ports=dict(destination_port=s.outside_port))
+        return with_quote(p, ttl, q, source=s.outside, destination=s.remote,
+                          quote=dict(source=s.remote, destination=s.outside), ports=(s.remote_port, s.outside_port))
 
     # Errors of our own (RFC 1812 section 4.3).
 
@@ -335,7 +395,9 @@ class Model:
             source = translated_back
             hairpinned = p.source >> 8 == HOSTS >> 8
             ttl, ports = (63, (LAN,)) if hairpinned else (64, links_to(p.source))
-        self.sent.append((ports, Wanted(ip_packet(source, p.source, ICMP, message, ttl=ttl, tos=0xc0))))
+        at = OF_ADDRESSES_AT.get(p.protocol)  # translated there and back, one zero may be the other
+        loose = (28 + p.head + at,) if at else ()
+        self.sent.append((ports, Wanted(ip_packet(source, p.source, ICMP, message, ttl=ttl, tos=0xc0), loose)))
 
     # All of it.
 
@@ -353,7 +415,8 @@ class Model:
         for a, counts in zip(self.pool.addresses, state.ports_in_use):
             for protocol, used in zip((TCP, UDP, ICMP), counts):
                 users = self.sessions.users[a, protocol]
-                live = {k[2] for k in self.sessions.outside if k[0] == a and k[4] == protocol}
+                live = {s.outside_port for s in self.sessions.outside.values()
+                        if s.outside == a and s.protocol == protocol and (s.metered or s.lease)}
                 free = len(self.pool.given) - len(users)
                 if used + free != len(self.pool.given) or not live <= users.keys() <= self.pool.given:
                     raise Disagreement(f"{used} ports in use and {free} free of {len(self.pool.given)} on "
@@ -368,13 +431,25 @@ def links_to(remote: int) -> tuple:
     return (PRIMARY, SECONDARY) if remote >> 8 == BOTH >> 8 else (PRIMARY,)
 
 
-def with_quote(p: Packet, ttl: int, q: Packet, source, destination, quote: dict, ports: dict) -> Wanted:
+def outwards(p: Packet, ttl: int, s: Session) -> Wanted:
+    remote_port = None if p.protocol == ICMP else s.remote_port
+    return translated(p, ttl, s.outside, s.outside_port, s.remote, remote_port)
+
+
+def inwards(p: Packet, ttl: int, s: Session) -> Wanted:
+    near_port = None if p.protocol == ICMP else s.near_port
+    return translated(p, ttl, s.near, near_port, s.host, s.port)
+
+
+def with_quote(p: Packet, ttl: int, q: Packet, source, destination, quote: dict, ports: tuple[int, int]) -> Wanted:
     """The error with its quote rewritten, and its checksum made anew."""
     data = bytearray(p.data)
     set_ip(data, 0, p.head, ttl, source, destination)
     at = p.head + 8
     change = set_ip(data, at, q.head, **quote)
-    loose = set_transport(data, at + q.head, q.protocol, change, **ports)
+    if q.protocol == ICMP:
+        ports = (max(ports), None)  # the identifier, which one side has
+    loose = set_transport(data, at + q.head, q.protocol, change, *ports)
     data[p.head + 2:p.head + 4] = b"\0\0"
     data[p.head + 2:p.head + 4] = checksum(bytes(data[p.head:])).to_bytes(2, "big")
     return Wanted(bytes(data), loose)

@@ -7,13 +7,17 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <deque>
 #include <iostream>
+#include <iterator>
+#include <memory>
 #include <span>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -109,6 +113,9 @@ public:
         world_.config.pools[0] = options.pool;
         world_.config.has_nat_options = options.pool.has_options();
         world_.fib.insert4("10.10.1.0", 24, RouteResult{RouteKind::forward, test::SmallWorld::kLanHost});
+        if (options.pool.from_microsoft != nullptr) {
+            world_.fib.insert4("10.10.255.0", 24, RouteResult{RouteKind::pool, 0});
+        }
     }
 
     // Until the input ends.
@@ -320,10 +327,33 @@ PortRange ports(const std::string& range) {
     return {static_cast<std::uint16_t>(std::stoul(first)), static_cast<std::uint16_t>(std::stoul(last))};
 }
 
+void add_addresses(NatPool& pool, const std::vector<std::string>& ranges) {
+    for (const std::string& text : ranges) {
+        const auto [first, last] = parts(text);
+        pool.addresses.push_back({test::ip4(first), test::ip4(last)});
+        pool.address_count += pool.addresses.back().last.host() - pool.addresses.back().first.host() + 1;
+    }
+}
+// OUTSIDE,INSIDE of a whole host, or with ,PROTOCOL,PORT,INSIDE-PORT.
+NatStatic static_mapping(const std::string& text) {
+    std::istringstream in{text};
+    std::vector<std::string> fields;
+    for (std::string field; std::getline(in, field, ',');) {
+        fields.push_back(field);
+    }
+    NatStatic mapping{.outside = test::ip4(fields.at(0)), .inside = test::ip4(fields.at(1))};
+    if (fields.size() > 2) {
+        mapping.protocol = static_cast<std::uint8_t>(std::stoul(fields[2]));
+        mapping.outside_port = to_be16(static_cast<std::uint16_t>(std::stoul(fields.at(3))));
+        mapping.inside_port = to_be16(static_cast<std::uint16_t>(std::stoul(fields.at(4))));
+    }
+    return mapping;
+}
+
 Options parse(int argc, char** argv) {
     Options options;
     NatPool& pool = options.pool;
-    std::vector<std::string> addresses, reserved;
+    std::vector<std::string> addresses, reserved, statics, from_microsoft;
     std::string range = "1024-65535";
     bool independent = false, no_inbound_refresh = false;
     CLI::App app{"The packet path behind stdin and stdout"};
@@ -332,6 +362,9 @@ Options parse(int argc, char** argv) {
     app.add_option("--pool", addresses)->required();
     app.add_option("--ports", range);
     app.add_option("--reserved", reserved);
+    app.add_option("--static", statics);
+    app.add_option("--from-microsoft", from_microsoft);
+    app.add_flag("--any-protocol", pool.any_protocol);
     app.add_flag("--endpoint-independent", independent);
     app.add_flag("--open-filter", pool.open_filter);
     app.add_flag("--no-inbound-refresh", no_inbound_refresh);
@@ -344,16 +377,21 @@ Options parse(int argc, char** argv) {
     app.add_option("--tcp-transitory", pool.timeouts.tcp_transitory);
     app.add_option("--tcp-closing", pool.timeouts.tcp_closing);
     app.add_option("--icmp", pool.timeouts.icmp);
+    app.add_option("--other", pool.timeouts.other);
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
         std::exit(app.exit(error));
     }
-    for (const std::string& text : addresses) {
-        const auto [first, last] = parts(text);
-        pool.addresses.push_back({test::ip4(first), test::ip4(last)});
-        pool.address_count += pool.addresses.back().last.host() - pool.addresses.back().first.host() + 1;
+    add_addresses(pool, addresses);
+    if (!from_microsoft.empty()) {
+        NatPool source;
+        add_addresses(source, from_microsoft);
+        pool.from_microsoft = std::make_shared<const NatPool>(source);
     }
+    std::vector<NatStatic> mappings;
+    std::ranges::transform(statics, std::back_inserter(mappings), static_mapping);
+    pool.statics = NatStatics{mappings};
     for (const std::string& text : reserved) {
         pool.reserved.push_back(ports(text));
     }

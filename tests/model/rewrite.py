@@ -1,7 +1,7 @@
 """What a translation does to a packet's bytes. IP checksums are made anew; those of the transport keep what was wrong
 with them: the new one differs from the old by what has changed (RFC 1624), and is zero in UDP only if it was."""
 
-from ipv4 import CHECKSUM_AT, ICMP, TCP, UDP, Packet, checksum, is_right, pseudo
+from ipv4 import CHECKSUM_AT, ICMP, OF_ADDRESSES_AT, TCP, UDP, Packet, checksum, is_right, pseudo
 
 
 class Wanted:
@@ -47,6 +47,11 @@ def set_transport(data: bytearray, at: int, protocol: int, addresses: int, sourc
                   destination_port=None) -> tuple[int, ...]:
     """Ports, or an ICMP query's identifier (as either port), and the checksum if it is there. Returns loose offsets."""
     change = 0 if protocol == ICMP else addresses
+    if protocol not in CHECKSUM_AT:
+        where = at + OF_ADDRESSES_AT.get(protocol, len(data))
+        if len(data) >= where + 2:
+            data[where:where + 2] = updated(int.from_bytes(data[where:where + 2], "big"), change, protocol)[0].to_bytes(2, "big")
+        return ()
     if protocol == ICMP:
         places = [(at + 4, source_port if source_port is not None else destination_port)]
     else:

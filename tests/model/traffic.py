@@ -28,11 +28,13 @@ class Mix:
     protocols: tuple[int, ...] = (TCP, UDP, ICMP)
     kinds: dict[str, int] = field(default_factory=lambda: {
         "open": 20, "again": 20, "reply": 25, "stranger": 5, "hairpin": 8, "error_in": 8, "error_out": 5, "odd": 3})
+    begins: int = 0  # as the kinds: packets from outside that a static mapping takes
     fragments: float = 0.06
     wrong_checksum: float = 0.02
     wrong_header: float = 0.005
     last_hop: float = 0.02
     longest_wait: int = 3000  # milliseconds, but for what waits for a timer
+    jumps: float = 1.0  # how often time jumps to where a timer ends, or far beyond
 
 
 class Traffic:
@@ -45,8 +47,8 @@ class Traffic:
         self.ms = 0
         self.waiting: list[tuple[int, bytes]] = []  # fragments to be sent, in any order
         self.ident = 0
-        self._kinds = list(self.mix.kinds)
-        self._weights = list(self.mix.kinds.values())
+        self._kinds = [*self.mix.kinds, "begin"]
+        self._weights = [*self.mix.kinds.values(), self.mix.begins]
 
     def note(self, session: Session | None) -> None:
         if session is None:
@@ -80,7 +82,7 @@ class Traffic:
         x = r.random()
         if x < 0.93:
             return r.randint(1, 20)
-        if x < 0.997:
+        if x < 0.997 or r.random() > self.mix.jumps:
             return r.randint(300, self.mix.longest_wait)
         if x < 0.9995 and self.recent:  # to the last second of somebody's timer, or beyond
             s = self._any()
@@ -93,8 +95,10 @@ class Traffic:
     def _packet(self, source, destination, protocol, l4: bytes) -> bytes:
         r = self.random
         x = r.random()
-        at = CHECKSUM_AT[protocol]
-        if x < self.mix.wrong_checksum:
+        at = CHECKSUM_AT.get(protocol)
+        if at is None:
+            pass
+        elif x < self.mix.wrong_checksum:
             l4 = l4[:at] + r.randbytes(2) + l4[at + 2:]
         elif protocol != UDP or x > 0.2:  # else without
             l4 = with_checksum(source, destination, protocol, l4)
@@ -118,6 +122,9 @@ class Traffic:
             return udp(port, remote_port, payload)
         if protocol == TCP:
             return tcp(port, remote_port, r.choice(FLAGS), payload, r.getrandbits(32))
+        if protocol != ICMP:
+            x = r.random()
+            return r.randbytes(6) + (b"\0\0" if x < 0.3 else r.randbytes(2)) + payload
         kind = r.choice((8, 8, 8, 13) if query else (0, 0, 0, 14))
         if r.random() < 0.1:
             kind = r.choice((0, 8, 13, 14))
@@ -157,16 +164,20 @@ class Traffic:
         return LAN, self._packet(host, remote, protocol, self._segment(protocol, port, remote_port, True))
 
     def _again(self):
+        r = self.random
         s = self._any()
         if s is None:
             return self._open()
-        return LAN, self._packet(s.host, s.remote, s.protocol, self._segment(s.protocol, s.port, s.remote_port, True))
+        query = s.near == s.remote or r.random() < 0.5
+        return LAN, self._packet(s.host, s.near, s.protocol, self._segment(s.protocol, s.port, s.near_port, query))
 
     def _reply(self):
         s = self._any()
         if s is None:
             return self._open()
         l4 = self._segment(s.protocol, s.remote_port, s.outside_port, False)
+        if s.near != s.remote and self.random.random() < 0.3:
+            l4 = self._segment(s.protocol, s.remote_port, s.outside_port, True)
         if s.remote >> 8 == self.pool.addresses[0] >> 8:  # a hairpin's
             return self._hairpin()
         return self._link(), self._packet(s.remote, s.outside, s.protocol, l4)
@@ -181,12 +192,28 @@ class Traffic:
         port = s.outside_port if s is not None and r.random() < 0.7 else r.choice(self.mix.ports)
         if s is not None and r.random() < 0.5:
             outside, protocol = s.outside, s.protocol
-            remote_port = 0 if protocol == ICMP else remote_port
+            remote_port = 0 if protocol == ICMP else remote_port or 53
         if protocol == ICMP:
             l4 = icmp(r.choice((0, 8, 13, 14, 8)), 0, port << 16 | r.randrange(3), self._payload())
         else:
             l4 = self._segment(protocol, remote_port or 53, port, False)
         return self._link(), self._packet(remote, outside, protocol, l4)
+
+    def _begin(self):
+        r = self.random
+        s = r.choice(self.pool.statics)
+        protocol = s.protocol or r.choice(self.mix.protocols)
+        port = s.port or r.choice(self.mix.ports)
+        remote, remote_port = self._remote_end(protocol)
+        if r.random() < 0.1:
+            port += 1
+        if r.random() < 0.3:
+            remote_port = r.choice(self.mix.ports)
+        if protocol == ICMP:
+            l4 = icmp(r.choice((8, 13, 8, 0)), 0, port << 16 | r.randrange(3), self._payload())
+        else:
+            l4 = self._segment(protocol, remote_port, port, True)
+        return self._link(), self._packet(remote, s.outside, protocol, l4)
 
     def _hairpin(self):
         r = self.random
@@ -200,6 +227,9 @@ class Traffic:
         target, target_port = s.outside, s.outside_port
         if r.random() < 0.5:  # as the other end knows it
             target, target_port = other.outside, r.choice(self.mix.ports)
+            if self.pool.statics and r.random() < 0.5:
+                static = r.choice(self.pool.statics)
+                target, target_port = static.outside, static.port or target_port
         protocol = s.protocol
         l4 = self._segment(protocol, port, 0 if protocol == ICMP else target_port, True)
         return LAN, self._packet(host, target, protocol, l4)
@@ -210,7 +240,7 @@ class Traffic:
         """What the sender of an error has got, cut."""
         r = self.random
         l4 = self._segment(protocol, port, remote_port, r.random() < 0.5)
-        if r.random() < 0.9 and not (protocol == UDP and r.random() < 0.3):
+        if protocol in CHECKSUM_AT and r.random() < 0.9 and not (protocol == UDP and r.random() < 0.3):
             l4 = with_checksum(source, destination, protocol, l4)
         options = r.choice(OPTIONS) if r.random() < 0.1 else b""
         x = r.random()
@@ -255,10 +285,10 @@ class Traffic:
             return self._open()
         port = s.port if r.random() < 0.9 else r.choice(self.mix.ports)
         if s.protocol == ICMP:
-            quote = self._quote(s.remote, s.host, ICMP, port, 0)
+            quote = self._quote(s.near, s.host, ICMP, port, 0)
         else:
-            quote = self._quote(s.remote, s.host, s.protocol, s.remote_port, port)
-        to = s.remote if r.random() < 0.95 else r.choice(self.mix.remotes)
+            quote = self._quote(s.near, s.host, s.protocol, s.near_port, port)
+        to = s.near if r.random() < 0.95 else r.choice(self.mix.remotes)
         return LAN, self._error(r.choice((s.host, HOSTS + 254)), to, quote)
 
     # What is rare.

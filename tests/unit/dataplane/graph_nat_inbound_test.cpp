@@ -207,33 +207,5 @@ TEST_F(GraphNatInbound, RepliesLeaveByTheirPoolsPeeringAlone) {
     end(from_lan(test::udp_packet(spec(kHost, 22, kStandIn, port))), Drop::nat_wrong_peering);
 }
 
-// Whatever source they have made up outside: Linux gets no translated packet either.
-TEST_F(GraphNatInbound, RepliesDoNotLeaveWhereTheNeighbourIsUnknown) {
-    with_stand_in();
-    const auto reply_to = [&](const char* remote) {
-        const Bytes got = walk(from_msee(test::udp_packet(spec(remote, 7000, kStatic, 22))), kLanPort);
-        return test::udp_packet(spec(kHost, 22, kStandIn, static_cast<std::uint16_t>(got[20] << 8 | got[21])));
-    };
-    fib.insert4("203.0.113.0", 30, RouteResult{RouteKind::connected, kMsftPri});
-    const Bytes on_lan = reply_to("10.10.0.77"), beyond_lan = reply_to("10.10.9.5"), on_link = reply_to("203.0.113.2");
-    end(from_lan(on_lan), Drop::nat_wrong_peering);
-    end(from_lan(beyond_lan), Drop::nat_wrong_peering);
-    config.egresses[kGlean].zone = Zone::microsoft_peering;
-    end(from_lan(beyond_lan), Drop::neighbour_unresolved);
-    end(from_lan(on_link), Drop::neighbour_unresolved);
-}
-
-TEST_F(GraphNatInbound, RepliesKeepTheSessionAlive) {
-    with_stand_in();
-    const Bytes got = walk(from_msee(test::udp_packet(spec(kServer, 7000, kStatic, 22))), kLanPort);
-    const auto port = static_cast<std::uint16_t>(got[20] << 8 | got[21]);
-    for (int i = 0; i < 3; ++i) {
-        ctx.now_seconds += config.pools[0].timeouts.udp;
-        table.age(0, ctx.now_seconds, config.pools, 1u << 20);
-        EXPECT_EQ(walk(from_lan(test::udp_packet(spec(kHost, 22, kStandIn, port))), kPriPort),
-                  test::udp_packet(spec(kStatic, 22, kServer, 7000, 63)));
-    }
-}
-
 }  // namespace
 }  // namespace twinspan

@@ -528,6 +528,28 @@ TEST_F(Nat, TimestampsAreQueriesToo) {
     EXPECT_EQ(world_.drops(Drop::nat_unsupported), 1u) << "address mask";
 }
 
+// RFC 4340 section 9, RFC 3828 section 3.1: unlike UDP's.
+TEST_F(Nat, ChecksumOfZeroMeansNothingSpecialToDccpAndUdpLite) {
+    world_.snapshot.pools[0].any_protocol = true;
+    for (const std::uint8_t protocol : {std::uint8_t{33}, std::uint8_t{136}}) {
+        const auto wrong_by = [protocol](const Bytes& packet) {  // 0: its checksum is right
+            Bytes covered(packet.begin() + 12, packet.end());
+            covered.insert(covered.end(), {0, protocol, 0, static_cast<std::uint8_t>(packet.size() - 20)});
+            return test::internet_checksum(covered);
+        };
+        Bytes payload = filler(12);
+        payload[6] = payload[7] = payload[10] = payload[11] = 0;
+        const std::uint16_t rest = wrong_by(test::ip_packet(outbound(kHost, 0), protocol, payload));
+        payload[10] = static_cast<std::uint8_t>(rest >> 8);
+        payload[11] = static_cast<std::uint8_t>(rest);
+        const Bytes inside = test::ip_packet(outbound(kHost, 0), protocol, payload);
+        ASSERT_EQ(wrong_by(inside), 0);
+        const std::optional<Bytes> outside = out(inside);
+        ASSERT_TRUE(outside);
+        EXPECT_EQ(wrong_by(*outside), 0);
+    }
+}
+
 TEST_F(Nat, InboundRefreshIsThePoolsChoice) {
     const auto kept_by_inbound = [&] {
         EXPECT_TRUE(out(udp_packet(outbound(kHost, 5000))));

@@ -308,6 +308,27 @@ TEST(NatBlocks, HostHasItsPortsInBlocksOfItsOwn) {  // RFC 6888 section 4
     }
 }
 
+TEST(NatBlocks, WhatAHostHasIsUsedBeforeAnother) {
+    NatPool pool = nat_pool({"198.51.100.1"}, 2000, 2015);
+    pool.block_ports = 8;
+    pool.host_blocks = 2;
+    Table table{pool};
+    for (std::uint16_t i = 0; i < 8; ++i) {
+        ASSERT_NE(table.open(inside(0, i)).session, nullptr);
+    }
+    NatSession* in_second = table.open(inside(0, 8)).session;
+    ASSERT_NE(in_second, nullptr);
+    table.now() += 10'000;  // the first block ends with its sessions
+    in_second->seen(table.now());
+    table.world.age();
+    const NatSession* later = table.open(inside(0, 9)).session;
+    ASSERT_NE(later, nullptr);
+    EXPECT_EQ(later->outside().port().host() / 8, in_second->outside().port().host() / 8);
+    EXPECT_NE(table.open(inside(1, 0)).session, nullptr) << "the other block is free";
+    EXPECT_NE(table.open(inside(0, 10)).session, nullptr) << "no third is needed while the second has ports";
+    expect_all_free(table, 2048);
+}
+
 TEST(NatPorts, ProtocolWithoutThemHasAnAddressTowardsARemote) {
     constexpr std::uint8_t kGre = 47;
     for (const NatMapping mapping : {NatMapping::endpoint_dependent, NatMapping::endpoint_independent}) {
