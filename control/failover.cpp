@@ -76,6 +76,12 @@ Result<void> Failover::find_guards() const {
                 Error{"encrypt " + prefix.text() + ": no room in the routing table, raise 'limits'"});
         }
     }
+    for (const IpPrefix& prefix : without_room_) {
+        const std::optional<RouteResult> wanted = planner_->plan().fib.find(prefix);
+        if (wanted && wanted->kind() == RouteKind::pool) {
+            return std::unexpected(Error{"pool " + prefix.text() + ": no room in the routing table, raise 'limits'"});
+        }
+    }
     return {};
 }
 

@@ -38,7 +38,7 @@ public:
     Failover(World& world, Tables& tables, Metrics& metrics) : world_(world), tables_(tables), metrics_(metrics) {}
 
     // Fills the FIB and returns the snapshot to start with. Call announce() when the workers run. An error: the FIB has
-    // no room for the guard of an encrypted prefix, whose packets a shorter route would carry in clear.
+    // no room for the guard of an encrypted prefix, whose packets a shorter route would carry in clear, or for a pool.
     Result<std::unique_ptr<const Snapshot>> first();
     void announce();
 
@@ -46,7 +46,7 @@ public:
     void recompile();
     // After a change of World::config, with one publication. Addresses of pools are in the FIB before sessions can
     // begin on them. `routes`: what they mean has changed. An error, when all is done: the FIB has no room for the
-    // guard of an encrypted prefix.
+    // guard of an encrypted prefix, or for a pool.
     Result<void> follow_configuration(bool routes);
     // The same without routes, and the routes of some prefixes alone: each costs what has changed.
     void refresh();

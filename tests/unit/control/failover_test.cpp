@@ -384,9 +384,26 @@ TEST_F(FailoverTest, a_reload_changes_what_is_encrypted_and_accepted) {
     EXPECT_EQ(std::ranges::count(tables.calls, "publish"), 1);
     EXPECT_EQ(tables.fib.find(pfx("13.107.6.0/24")), std::nullopt);
     EXPECT_TRUE(tables.fib.find(pfx("13.107.7.0/24")).has_value());
+    ASSERT_TRUE(tables.fib.find(pfx("10.30.0.0/16")).has_value());
     EXPECT_TRUE(tables.fib.find(pfx("10.30.0.0/16"))->must_encrypt());
     EXPECT_FALSE(tables.fib.find(pfx("10.20.0.0/16"))->must_encrypt()) << "a route through the tunnels, no more";
     EXPECT_EQ(tables.fib, failover.current_plan().fib);
+}
+
+// The daemon puts the old configuration back then.
+TEST_F(FailoverTest, a_reload_says_that_a_pool_finds_no_room_and_can_be_taken_back) {
+    const Config before = world.config;
+    tables.full = true;
+    world.config.pools[0].ranges.push_back({ip("198.51.100.32").v4(), ip("198.51.100.33").v4()});
+    const auto done = failover.follow_configuration(false);
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().what, "pool 198.51.100.32/31: no room in the routing table, raise 'limits'");
+    tables.full = false;
+    world.config = before;
+    EXPECT_TRUE(failover.follow_configuration(true));
+    EXPECT_TRUE(tables.fib == failover.current_plan().fib);
+    EXPECT_FALSE(tables.fib.contains(pfx("198.51.100.32/31")));
+    EXPECT_FALSE(tables.current->pools[0].holds(ip("198.51.100.32").v4()));
 }
 
 TEST_F(FailoverTest, a_reload_says_that_a_guard_finds_no_room) {
