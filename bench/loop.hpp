@@ -9,6 +9,8 @@
 #include <rte_cycles.h>
 
 #include <memory>
+#include <utility>
+#include <vector>
 
 namespace twinspan::bench {
 
@@ -39,11 +41,11 @@ private:
     std::unique_ptr<SealedSource> sealed_;
 };
 
-inline WorkerSetup setup_of(Site& site, Source& source, WorkerCounters& counters, Engine& engine,
+inline WorkerSetup setup_of(Site& site, std::vector<RxQueue> queues, WorkerCounters& counters, Engine& engine,
                             std::uint16_t index = 0) {
     WorkerSetup setup;
     setup.index = index;
-    setup.rx = {source.queue()};
+    setup.rx = std::move(queues);
     setup.tx = {null_tx_queue(), null_tx_queue()};
     setup.snapshots = &site.snapshots();
     setup.counters = &counters;
@@ -51,6 +53,10 @@ inline WorkerSetup setup_of(Site& site, Source& source, WorkerCounters& counters
     setup.nat = &site.nat();
     setup.nat_ageing_steps = nat_ageing_steps(setup.nat->capacity(), 1);
     return setup;
+}
+
+inline WorkerSetup setup_of(Site& site, Source& source, WorkerCounters& counters, Engine& engine) {
+    return setup_of(site, std::vector{source.queue()}, counters, engine);
 }
 
 // Fails, with what became of them, unless the worker sent as many packets as it was to.

@@ -74,6 +74,7 @@ constexpr std::array kParts{
     Part{"nat_memory", &Bench::nat_memory},
     Part{"nat_opening", &Bench::nat_opening},
     Part{"nat_ageing", &Bench::nat_ageing},
+    Part{"nat_workers", &Bench::nat_workers},
 };
 
 std::vector<std::string> part_names() {

@@ -13,7 +13,7 @@ class NatFlows {
 public:
     explicit NatFlows(std::uint32_t remotes) : remotes_(remotes) {}
     NatKey next() noexcept {
-        constexpr std::uint32_t kPorts = 40'000, kFirstPort = 20'000, kHosts = 0x0a800000, kRemotes = 0x0d000000;
+        constexpr std::uint32_t kPorts = 400, kFirstPort = 20'000, kHosts = 0x0a800000, kRemotes = 0x0d000000;
         const std::uint32_t port = n_ / remotes_, remote = n_ % remotes_;
         ++n_;
         return nat_key(to_be32(kHosts + port / kPorts), to_be32(kRemotes + remote),

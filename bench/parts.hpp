@@ -31,6 +31,7 @@ public:
     Result<nlohmann::json> nat_memory(); // of NAT sessions
     Result<nlohmann::json> nat_opening();
     Result<nlohmann::json> nat_ageing();
+    Result<nlohmann::json> nat_workers(); // each sees the other's replies
 
 private:
     Result<std::vector<Row>> rows(Path path, const Setting& setting, const std::vector<SizePattern>& sizes);

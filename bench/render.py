@@ -81,6 +81,24 @@ def peers_table(report, peers):
     return "\n".join(lines)
 
 
+def nat_peers_table(report, peers):
+    """Linux's cycles beyond an empty loop, ours with as many sessions, and how many packets a second of one core that is."""
+    hz = report["machine"]["tsc_hz"]
+    ours = {(r["name"], r["sessions"]): r["cycles_per_packet"] for r in report.get("nat") or [] if "skipped" not in r}
+    ours |= {("forward", 1_000 if r["setting"] == "one" else 100_000): r["cycles_per_packet"]
+             for r in report.get("results") or [] if (r["name"], r["size"]) == ("forward", "64")}  # fmt: skip
+    lines = [
+        cells("", "flows", "Linux, cycles/packet, path only", "with the loop", "its million packets a second", "ours, cycles/packet", "Linux, over ours"),
+        "|---|" + "---:|" * 6,
+    ]
+    for r in peers["nat"]:
+        cycles, loop = (r[f] * hz / 1e9 for f in ("ns_per_packet", "loop_ns_per_packet"))
+        mine = ours.get((r["name"], r["sessions"]))
+        beside = (f"{mine:.0f}", f"{cycles / mine:.0f}") if mine else ("", "")
+        lines.append(cells(r["name"], f"{r['sessions']:,}", f"{cycles:.0f}", f"{loop:.0f}", f"{1e3 / r['ns_per_packet']:.2f}", *beside))
+    return "\n".join(lines)
+
+
 SETTINGS = {
     "one": "1 route, 1 tunnel, 1,000 flows and sessions",
     "many": "1,000 routes, 64 tunnels, 100,000 flows and sessions in random order",
@@ -97,6 +115,12 @@ WORKERS = {
 NAT_MEMORY = {"mapping": "mapping", "sessions of a port": "sessions_of_a_port", "bytes": "bytes", "sessions in all": "sessions"}
 BURSTS = {"median, us": "median_us", "p99": "p99_us", "p99.9": "p999_us", "longest": "longest_us", "longest of a typical 10 ms": "typical_longest_us"}
 NAT_OPENING = {"sessions": "sessions", "a second": "per_second"} | BURSTS
+NAT_WORKERS = {
+    "workers": "workers",
+    "cycles/packet of each, path only": "cycles_per_packet",
+    "Mpps together": "mpps",
+    "over one": "over_one",
+}
 CHURN = {
     "path": "name",
     "changes a second": "changes_per_second",
@@ -117,10 +141,12 @@ def sections(report, peers):
     yield "Targets", targets_table(report, peers)
     for setting, what in SETTINGS.items():
         yield f"{setting}: {what}", rows_table([r for r in part("results") if r["setting"] == setting], "name")
-    if peers:
+    if peers and peers["results"]:
         yield "Peers, measured in the same run (bench/peers/README.md)", peers_table(report, peers)
     nat = [r for r in part("nat") if "skipped" not in r]
     skipped = [f"\n\n{r['sessions']:,} sessions were not measured: {r['skipped']}." for r in part("nat") if "skipped" in r]
+    if peers and peers.get("nat"):
+        yield "Linux's forwarding and nftables' NAT, measured in the same run", nat_peers_table(report, peers)
     yield "NAT sessions, in random order", rows_table(nat, "name", "sessions") + "".join(skipped)
     yield "Memory of a NAT session, all that it takes", plain_table(part("nat_memory"), NAT_MEMORY)
     yield "Bursts in which every packet opens a NAT session", plain_table([r for r in part("nat_opening") if "skipped" not in r], NAT_OPENING)
@@ -134,6 +160,7 @@ def sections(report, peers):
         )
     ]
     yield "Bursts of 64 packets while NAT sessions end", plain_table(ageing, {"bursts": "what"} | BURSTS)
+    yield "NAT both ways, each worker sees the other's replies", plain_table(part("nat_workers"), NAT_WORKERS)
     yield "Stages, setting `one`", stages_table(part("stages"))
     yield "Other suites, setting `one`", rows_table(part("suites"), "name", "suite")
     yield "Other outer headers, setting `one`", rows_table(part("outers"), "name", "outer")

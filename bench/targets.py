@@ -25,6 +25,7 @@ NAT_CYCLES = {1_000: 95, 100_000: 170, 1_000_000: 230, 10_000_000: 300}
 BYTES_PER_SESSION = 128
 SESSIONS_PER_SECOND = 500_000
 AGEING_US = 20
+TWO_WORKERS = 1.8
 ESP = ("esp_out", "esp_in")
 DIRECTION = {"esp_out": "encrypt", "esp_in": "decrypt"}
 
@@ -122,8 +123,23 @@ def of_nat(report: dict) -> list[Target]:
         Target(f"longest burst while {r['sessions']:,} NAT sessions end", r["ending"]["typical_longest_us"], AGEING_US, "us")
         for r in rows(report, "nat_ageing")
     ]
+    targets += [
+        Target("NAT on two workers, each with the other's replies, over one", r["over_one"], TWO_WORKERS, "", at_least=True)
+        for r in rows(report, "nat_workers")
+        if r["workers"] == 2
+    ]
     return targets
 
 
+def of_nat_peers(report: dict, peers: dict | None) -> list[Target]:
+    ours = {(r["name"], r["sessions"]): r["cycles_per_packet"] for r in rows(report, "nat") if "skipped" not in r}
+    hz = report.get("machine", {}).get("tsc_hz", 0)
+    return [
+        Target(f"{r['name']} 64 B, {r['sessions']:,} sessions, against nftables in this run", mine, r["ns_per_packet"] * hz / 1e9, "cycles")
+        for r in (peers or {}).get("nat", [])
+        if (mine := ours.get((r["name"], r["sessions"])))
+    ]
+
+
 def of_report(report: dict, peers: dict | None = None) -> list[Target]:
-    return of_paths(report, peers) + of_scale(report) + of_the_rest(report) + of_nat(report)
+    return of_paths(report, peers) + of_scale(report) + of_the_rest(report) + of_nat(report) + of_nat_peers(report, peers)

@@ -1,90 +1,23 @@
 // One tunnel on one worker and on two.
 #include "bench/parts.hpp"
 
-#include "bench/loop.hpp"
-#include "bench/statistics.hpp"
-#include "dataplane/graph.hpp"
-#include "dataplane/io/eal.hpp"
+#include "bench/team.hpp"
 
-#include <barrier>
+#include <rte_cycles.h>
+
 #include <cstdio>
-#include <memory>
-#include <optional>
-#include <thread>
 
 namespace twinspan::bench {
 namespace {
 
-// What one worker found, in TSC cycles per packet.
-struct Found {
-    double loop = 0, empty = 0;
-    std::uint64_t received = 0, sent = 0, replayed = 0;
-};
-
-// All at once: first every worker its real loop, then every one its empty loop.
-class Team {
+class OneTunnel : public Feed {
 public:
-    Team(Site& site, const SizePattern& sizes, rte_mempool* pool, const Effort& effort, unsigned workers)
-        : site_(site), sizes_(sizes), pool_(pool), effort_(effort), found_(workers), together_(workers) {}
-
-    Result<std::vector<Found>> run() {
-        std::vector<std::thread> threads;
-        for (unsigned i = 0; i < found_.size(); ++i) {
-            auto engine = Engine::create();
-            if (!engine) {
-                return std::unexpected(Error{engine.error()});
-            }
-            engines_.push_back(std::make_unique<Engine>(std::move(*engine)));
-        }
-        for (unsigned i = 0; i < found_.size(); ++i) {
-            threads.emplace_back([this, i] { work(i); });
-        }
-        for (std::thread& thread : threads) {
-            thread.join();
-        }
-        return found_;
-    }
+    OneTunnel(Site& site, const SizePattern& sizes, rte_mempool* pool, Engine& engine)
+        : source_(site, sizes, pool, engine) {}
+    std::vector<RxQueue> queues() noexcept override { return {source_.queue()}; }
 
 private:
-    template <class G>
-    double samples(Worker<G>& worker) {
-        sample(worker, 64);
-        together_.arrive_and_wait();
-        std::vector<double> taken;
-        for (unsigned i = 0; i < effort_.samples; ++i) {
-            taken.push_back(sample(worker, effort_.loops_per_sample));
-        }
-        together_.arrive_and_wait();
-        return median(taken);
-    }
-
-    void work(unsigned index) {
-        const unsigned cpus = std::max(1u, std::thread::hardware_concurrency());
-        const RegisteredThread thread{"bench-" + std::to_string(index), cpus - 1 - index % cpus};
-        Engine& engine = *engines_[index];
-        Source source{site_, sizes_, pool_, engine};
-        auto counters = std::make_unique<WorkerCounters>();
-        auto unused = std::make_unique<WorkerCounters>();
-        const auto at = static_cast<std::uint16_t>(index);
-        auto full = std::make_unique<Worker<Graph>>(setup_of(site_, source, *counters, engine, at));
-        auto empty = std::make_unique<Worker<EmptyGraph>>(setup_of(site_, source, *unused, engine, at));
-        full->join();
-        Found& found = found_[index];
-        found.loop = samples(*full);
-        found.empty = samples(*empty);
-        full->leave();
-        found.received = counters->rx.read();
-        found.sent = counters->tx.read();
-        found.replayed = (*counters)[Drop::esp_replayed].read();
-    }
-
-    Site& site_;
-    SizePattern sizes_;
-    rte_mempool* pool_;
-    Effort effort_;
-    std::vector<Found> found_;
-    std::vector<std::unique_ptr<Engine>> engines_;
-    std::barrier<> together_;
+    Source source_;
 };
 
 }  // namespace
@@ -100,7 +33,10 @@ Result<nlohmann::json> Bench::workers() {
                 if (!site) {
                     return std::unexpected(site.error());
                 }
-                auto found = Team{**site, sizes, pool_, effort_, workers}.run();
+                const MakeFeed make_feed = [&](unsigned, Engine& engine) {
+                    return std::make_unique<OneTunnel>(**site, sizes, pool_, engine);
+                };
+                const auto found = Team{**site, make_feed, effort_, workers}.run();
                 if (!found) {
                     return std::unexpected(found.error());
                 }
@@ -111,8 +47,8 @@ Result<nlohmann::json> Bench::workers() {
                         return std::unexpected(Error{(*site)->name() + " on " + std::to_string(workers) + " workers: " +
                                                      std::to_string(f.received - f.sent) + " packets lost"});
                     }
-                    packets_per_cycle += 1 / (f.loop - f.empty);
-                    path_cycles += (f.loop - f.empty) / workers;
+                    packets_per_cycle += 1 / f.path();
+                    path_cycles += f.path() / workers;
                     late += f.replayed;
                 }
                 const double mpps = packets_per_cycle * static_cast<double>(rte_get_tsc_hz()) / 1e6;

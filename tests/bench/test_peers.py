@@ -1,6 +1,9 @@
 """bench/peers: the packets that a peer is fed are what they say, and what it made of them is judged rightly."""
 
+import json
+import os
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from scapy.layers.l2 import Ether
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "bench" / "peers"))
 import frames  # noqa: E402
+import nftables  # noqa: E402
 import run  # noqa: E402
 
 
@@ -110,3 +114,57 @@ def test_every_mode_configures_both_directions():
         text = run.configuration(kind)
         assert text.count("aes-256-gcm") == 2 and text.count("sp ipv4") == 2
         assert ("type cpu-crypto" in text) == (kind == "cpu-crypto")
+
+
+@pytest.mark.parametrize("way", nftables.WAYS)
+def test_what_linux_is_fed_is_valid_and_one_flow_each(way):
+    ends = set()
+    for i in range(0, 100_000, 997):
+        sent = nftables.packet(way, i)
+        assert len(sent) == nftables.SIZE
+        again = Ether(sent)
+        del again[IP].chksum, again[UDP].chksum
+        assert bytes(again) == sent
+        ends.add((again[IP].src, again[UDP].sport, again[IP].dst, again[UDP].dport))
+    assert len(ends) == 101
+
+
+def test_flows_keep_their_ports_through_one_address():
+    assert len({nftables.flow(i)[1:] for i in range(100_000)}) == 100_000
+
+
+def came_out(**changed) -> bytes:
+    """The first packet of nat_out, as scapy translates it."""
+    frame = Ether(nftables.packet("nat_out", 0))
+    frame[IP].src, frame[IP].ttl = nftables.OUTSIDE, 63
+    for field, value in changed.items():
+        setattr(frame[IP], field, value)
+    del frame[IP].chksum, frame[UDP].chksum
+    return bytes(frame)
+
+
+def test_a_translated_packet_is_accepted_and_others_are_not():
+    nftables.check("nat_out", came_out())
+    for wrong in (came_out(src="198.51.100.2"), came_out(ttl=64), nftables.packet("nat_out", 0), nftables.packet("forward", 1)):
+        with pytest.raises(ValueError):
+            nftables.check("nat_out", wrong)
+    spoiled = bytearray(came_out())
+    spoiled[-1] ^= 1
+    with pytest.raises(ValueError):
+        nftables.check("nat_out", bytes(spoiled))
+
+
+def test_linux_forwards_and_translates(tmp_path):
+    if os.geteuid() != 0:
+        pytest.fail("network namespaces need root")
+    out = tmp_path / "peers.json"
+    out.write_text(json.dumps({"results": [{"peer": "another"}]}))
+    program = str(Path(nftables.__file__))
+    done = subprocess.run([sys.executable, program, str(out), "--quick", "--sessions", "1000"], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    peers = json.loads(out.read_text())
+    assert peers["results"] == [{"peer": "another"}]
+    assert [r["name"] for r in peers["nat"]] == ["forward", "nat_out", "nat_in"]
+    assert all(0 < r["ns_per_packet"] < r["loop_ns_per_packet"] for r in peers["nat"])
+    left = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert "twinspan-peer" not in left

@@ -57,8 +57,9 @@ def test_a_good_run_misses_nothing():
         ],
         "nat_opening": [BURSTS | {"sessions": 10_000_000, "per_second": 500_000.0}],
         "nat_ageing": [ageing(20.0)],
+        "nat_workers": [{"workers": n, "over_one": over, "cycles_per_packet": 70.0, "mpps": 37.0} for n, over in ((1, 1.0), (2, 1.8))],
     }
-    assert len(targets.of_report(report)) == 1 + 6 + 6 + 6 + 2 + 1 + 1 + 2 + 2 + 2 + 1 + 1 + 1
+    assert len(targets.of_report(report)) == 1 + 6 + 6 + 6 + 2 + 1 + 1 + 2 + 2 + 2 + 1 + 1 + 1 + 1
     assert missed(report) == []
 
 
@@ -82,6 +83,7 @@ def test_a_good_run_misses_nothing():
         ({"nat_memory": [{"mapping": "endpoint-dependent", "bytes": 128.1}]}, "memory of a NAT session"),
         ({"nat_opening": [{"sessions": 100_000, "per_second": 499_999.0}]}, "NAT sessions that begin, up to 100,000"),
         ({"nat_ageing": [ageing(20.1)]}, "longest burst while 100,000 NAT sessions end"),
+        ({"nat_workers": [{"workers": 2, "over_one": 1.79}]}, "NAT on two workers, each with the other's replies, over one"),
         ({"memory": [{"suite": "s", "outbound_bytes": 2049, "inbound_bytes": 1}]}, "memory of an SA, outbound, s"),
         ({"churn": [{"name": "esp_out", "lost": 1, "changes_per_second": 10_000}]}, "esp_out, packets lost while SAs change"),
         ({"churn": [{"name": "esp_out", "lost": 0, "changes_per_second": 9_000}]}, "esp_out, changes of SAs"),
@@ -108,6 +110,18 @@ def test_what_memory_did_not_allow_is_named_and_judged_by_nothing():
     report = {"machine": MACHINE, "burst": 64, "suite": "aes-256-gcm", "quick": True, "nat": rows}
     assert "10,000,000 sessions were not measured: too few hugepages." in render.markdown(report, None)
     assert [t.what for t in targets.of_report(report)] == ["nat_in 64 B, 1,000 sessions"]
+
+
+def test_linux_stands_beside_ours():
+    linux = {"peer": "Linux", "name": "nat_out", "sessions": 1_000, "size": "64", "ns_per_packet": 1_000.0, "loop_ns_per_packet": 1_500.0}
+    report = {
+        "machine": MACHINE, "burst": 64, "suite": "aes-256-gcm", "quick": True,
+        "nat": [row(name="nat_out", size="64", sessions=1_000, cycles_per_packet=65.0)],
+    }  # fmt: skip
+    peers = {"results": [], "nat": [linux]}
+    assert "| nat_out | 1,000 | 2600 | 3900 | 1.00 | 65 | 40 |" in render.markdown(report, peers)
+    assert missed(report, peers) == []
+    assert missed(report, {"results": [], "nat": [linux | {"ns_per_packet": 24.0}]}) == ["nat_out 64 B, 1,000 sessions, against nftables in this run"]
 
 
 def test_bursts_stand_beside_those_of_an_empty_loop():
