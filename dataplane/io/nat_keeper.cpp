@@ -56,6 +56,12 @@ bool is_memory(int fd, bool& huge, std::size_t& page) {
     return huge || is.f_type == TMPFS_MAGIC;
 }
 
+// What cannot be given back only stays taken.
+void resize(const std::filesystem::path& file, std::size_t bytes) noexcept {
+    std::error_code ignored;
+    std::filesystem::resize_file(file, bytes, ignored);
+}
+
 }  // namespace
 
 std::filesystem::path nat_file_in(const std::filesystem::path& folder, const std::string& name) {
@@ -170,7 +176,11 @@ bool NatKeeper::map(const std::filesystem::path& file) {
     struct stat before{};
     fstat(opened->get(), &before);
     const auto forget = [&] {
-        before.st_size == 0 ? ::unlink(file.c_str()) : ::ftruncate(opened->get(), before.st_size);
+        if (before.st_size == 0) {
+            ::unlink(file.c_str());
+        } else {
+            resize(file, static_cast<std::size_t>(before.st_size));
+        }
     };
     if (!is_memory(opened->get(), is_huge_, page)) {
         forget();
@@ -211,7 +221,7 @@ void NatKeeper::clear(const NatMoment& now) {
     }
     read_.push_back(copy());
     header_->end();
-    ::truncate(file_.c_str(), static_cast<off_t>(bytes_));  // it may have been larger
+    resize(file_, bytes_);  // it may have been larger
     std::memset(records_of(header_), 0, bytes_ - sizeof(NatSavedHeader));
     for (std::size_t pool = 0; pool < kMaxNatPools; ++pool) {
         header_->name_pool(pool, "");
