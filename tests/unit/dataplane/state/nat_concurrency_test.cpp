@@ -35,10 +35,47 @@ struct SharedTable {
     test::Readers readers;
     NatTable table;
     std::vector<NatPool> pools{nat_pool({"198.51.100.1", "198.51.100.2"}, 2000, 2255)};
+    NatPool stand_ins = nat_pool({"10.9.0.1", "10.9.0.2"}, 3000, 3063);
+    bool is_static = false;  // hosts outside begin sessions with some inside, too
+    bool is_twice = false;   // and have another address there
     std::atomic<std::uint32_t> ticks{0};
     std::atomic<std::uint64_t> wrong{0};
     std::atomic<std::uint64_t> used{0};
+    std::atomic<std::uint64_t> begun_outside{0};
 };
+
+// A stranger begins by the mapping that the session has.
+void begin_by_mapping(SharedTable& shared, std::uint16_t worker, const NatKey& outside, std::uint32_t random,
+                      std::uint32_t now) {
+    const NatKey stranger = nat_key(outside.address(), to_be32(0x01020300 + random % 4), outside.port(),
+                                    to_be16(static_cast<std::uint16_t>(1 + random / 4 % 3)), outside.protocol());
+    const NatSession* session = shared.table.open_mapped(worker, stranger, shared.pools[0], now).session;
+    shared.wrong += session != nullptr && session->outside() != stranger ? 1 : 0;
+    shared.begun_outside.fetch_add(session != nullptr ? 1 : 0, std::memory_order_relaxed);
+}
+
+// Either end of a static mapping begins.
+void begin_static(SharedTable& shared, std::uint16_t worker, std::uint32_t random, std::uint32_t now) {
+    const auto n = static_cast<std::uint16_t>(random % 40);
+    const be32 remote = to_be32(0x01020300 + random / 40 % 6);
+    const be16 remote_port = to_be16(static_cast<std::uint16_t>(1100 + random / 240 % 3));
+    const NatKey outside = nat_key(test::ip4("198.51.100.9"), remote, to_be16(static_cast<std::uint16_t>(7000 + n)),
+                                   remote_port, +IpProtocol::tcp);
+    const NatKey inside = nat_key(to_be32(0x0a000100 + n), remote, to_be16(443), remote_port, +IpProtocol::tcp);
+    const NatPool* source = shared.is_twice && random / 720 % 4 != 0 ? &shared.stand_ins : nullptr;
+    NatTable& table = shared.table;
+    const NatTable::Opened opened = table.open_inbound(worker, outside, inside, shared.pools[0], now, source);
+    if (opened.session == nullptr) {
+        return;
+    }
+    shared.begun_outside.fetch_add(1, std::memory_order_relaxed);
+    opened.session->seen(now);
+    nat_tcp::track_inbound(opened.session->tcp, kTcpAck);
+    const NatKey has = opened.session->inside();
+    const NatSession* back = table.find_inside(has);
+    shared.wrong += opened.session->outside() != outside || has.address() != inside.address() ? 1 : 0;
+    shared.wrong += back != nullptr && back->inside() != has ? 1 : 0;
+}
 
 void work(SharedTable& shared, std::uint16_t worker) {
     std::mt19937 random{worker};
@@ -67,6 +104,12 @@ void work(SharedTable& shared, std::uint16_t worker) {
                 ++shared.wrong;
             }
             shared.used.fetch_add(back != nullptr ? 1 : 0, std::memory_order_relaxed);
+            if (shared.pools[0].open_filter && i % 4 == 0) {
+                begin_by_mapping(shared, worker, outside, static_cast<std::uint32_t>(random()), now);
+            }
+            if (shared.is_static && i % 2 == 0) {
+                begin_static(shared, worker, static_cast<std::uint32_t>(random()), now);
+            }
         }
         table.age(worker, now, shared.pools, 64);
         shared.readers.quiescent(worker);
@@ -124,6 +167,8 @@ struct Settings {
     std::uint32_t host_sessions;
     std::uint16_t block_ports;
     std::uint32_t records;  // few: sessions end for others to have room
+    bool is_static = false;
+    bool is_twice = false;
 };
 
 class NatSharedTable : public testing::TestWithParam<Settings> {};
@@ -133,14 +178,19 @@ INSTANTIATE_TEST_SUITE_P(NatTableConcurrency, NatSharedTable,
                                          Settings{"Limited", NatMapping::endpoint_dependent, 12, 0, 900},
                                          Settings{"Crowded", NatMapping::endpoint_dependent, 0, 0, 256},
                                          Settings{"Independent", NatMapping::endpoint_independent, 0, 0, 1500},
-                                         Settings{"Blocks", NatMapping::endpoint_independent, 0, 8, 1500}),
+                                         Settings{"Blocks", NatMapping::endpoint_independent, 0, 8, 1500},
+                                         Settings{"BlocksDependent", NatMapping::endpoint_dependent, 20, 8, 1500},
+                                         Settings{"Static", NatMapping::endpoint_dependent, 0, 0, 2500, true},
+                                         Settings{"Twice", NatMapping::endpoint_dependent, 0, 0, 2500, true, true}),
                          [](const auto& row) { return std::string{row.param.name}; });
 
 TEST_P(NatSharedTable, ServesFourWorkersAtOnce) {
     const std::uint32_t records = GetParam().records;
     SharedTable shared{records};
     shared.pools[0].mapping = GetParam().mapping;
-    shared.pools[0].open_filter = true;
+    shared.pools[0].open_filter = GetParam().mapping == NatMapping::endpoint_independent;
+    shared.is_static = GetParam().is_static;
+    shared.is_twice = GetParam().is_twice;
     shared.pools[0].host_sessions = GetParam().host_sessions;
     shared.pools[0].block_ports = GetParam().block_ports;
     shared.pools[0].host_blocks = 2;
@@ -149,10 +199,8 @@ TEST_P(NatSharedTable, ServesFourWorkersAtOnce) {
     std::thread control([&] {
         while (!stop.load(std::memory_order_relaxed)) {
             shared.table.for_each(1000, [&](const NatSessionView& view) {
-                torn +=
-                    view.inside.remote() == view.outside.remote() && view.inside.protocol() == view.outside.protocol()
-                        ? 0
-                        : 1;
+                const bool same = view.inside.remote() == view.outside.remote() || shared.is_twice;
+                torn += same && view.inside.protocol() == view.outside.protocol() ? 0 : 1;
             });
             const NatUsage usage = shared.table.usage(0);
             torn += usage.expired <= usage.opened ? 0 : 1;
@@ -172,6 +220,9 @@ TEST_P(NatSharedTable, ServesFourWorkersAtOnce) {
     // Few where records are few and workers more than cores: one that does not run holds up all grace periods.
     EXPECT_GT(shared.used, 500u);
     EXPECT_GT(shared.table.usage(0).expired, 200u) << "too tame to prove anything";
+    if (shared.pools[0].open_filter || shared.is_static) {
+        EXPECT_GT(shared.begun_outside, 500u);
+    }
 
     // At rest: every live session is in both indexes, and no two share an end.
     std::set<std::pair<std::uint64_t, std::uint64_t>> insides, outsides;
@@ -189,6 +240,9 @@ TEST_P(NatSharedTable, ServesFourWorkersAtOnce) {
 
     std::map<std::pair<std::uint32_t, NatProtocol>, std::set<std::uint16_t>> ports;
     shared.table.for_each(10'000, [&](const NatSessionView& view) {
+        if (!shared.pools[0].holds(view.outside.address())) {
+            return;  // static
+        }
         ports[{view.outside.address().raw, nat_protocol(view.protocol())}].insert(view.outside.port().host());
     });
     for (const auto& [where, numbers] : ports) {
