@@ -115,7 +115,6 @@ constexpr Column kNeighbours[] = {{"address", "address"}, {"netdev", "netdev"}, 
 constexpr Column kPools[] = {
     {"peering", "peering"},
     {"link", "link", Format::text, Empty::hide},
-    {"mode", "mode"},
     {"addresses", "addresses", Format::list},
     {"ports", "ports"},
     {"sessions", "sessions", Format::count},
@@ -140,9 +139,10 @@ constexpr Column kDraining[] = {{"peering", "peering"},
                                 {"state", "state"},
                                 {"addresses", "addresses", Format::list},
                                 {"sessions left", "sessions", Format::count}};
-constexpr Column kHostLimits[] = {
+constexpr Column kPoolRules[] = {
     {"peering", "peering"},
     {"link", "link", Format::text, Empty::hide},
+    {"mode", "mode"},
     {"host limit", "host_limited", Format::count},
     {"host rate", "host_rate_limited", Format::count},
     {"no block", "blocks_exhausted", Format::count},
@@ -308,11 +308,17 @@ std::string optional_table(std::span<const Column> columns, const json& rows) {
     return rows.empty() ? "" : render(columns, rows) + '\n';
 }
 
+// Something else than the default, or a limit that was met.
+bool has_rules(const json& pool) {
+    return text_at(pool, "mode") == "endpoint-independent" || count_at(pool, "host_limited") != 0 ||
+           count_at(pool, "host_rate_limited") != 0 || count_at(pool, "blocks_exhausted") != 0;
+}
+
 std::string nat(const json& data) {
     json pools = list_at(data, "pools");
     json addresses = json::array();
     json draining = json::array();
-    json limited = json::array();
+    json rules = json::array();
     std::uint64_t used = 0;
     for (json& pool : pools) {
         if (!pool.is_object()) {
@@ -325,9 +331,8 @@ std::string nat(const json& data) {
         }
         used += count_at(pool, "sessions");
         pool["full_in"] = forecast(pool);
-        if (count_at(pool, "host_limited") + count_at(pool, "host_rate_limited") + count_at(pool, "blocks_exhausted") !=
-            0) {
-            limited.push_back(pool);
+        if (has_rules(pool)) {
+            rules.push_back(pool);
         }
         for (json row : list_at(pool, "by_address")) {
             if (row.is_object()) {
@@ -337,7 +342,7 @@ std::string nat(const json& data) {
         }
     }
     return two_tables(kPools, kPoolCounters, pools, "no pools") + '\n' + optional_table(kDraining, draining) +
-           optional_table(kHostLimits, limited) + optional_table(kPoolAddresses, addresses) +
+           optional_table(kPoolRules, rules) + optional_table(kPoolAddresses, addresses) +
            optional_table(kTalkers, list_at(data, "talkers")) + optional_table(kRemotes, list_at(data, "remotes")) +
            table(kSessions, list_at(data, "sessions"), "no sessions") + '\n' + with_thousands(used) + " of " +
            with_thousands(count_at(data, "capacity")) + " sessions, " + human_bytes(count_at(data, "memory_bytes")) +

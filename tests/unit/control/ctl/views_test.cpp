@@ -113,11 +113,14 @@ TEST(Views, ShowWhatTheReplySays) {
          "203.0.113.2  msft-pri  02:00:00:00:01:02  reachable\n"
          "203.0.113.6  msft-sec  -                  incomplete\n"},
         {"nat",
-         "peering    addresses                   ports       sessions      of    tcp  udp  icmp\n"
-         "microsoft  198.51.100.0-198.51.100.15  1024-65535     1,500  65,536  1,200  299     1\n"
+         "peering    link       addresses                   ports       sessions      of    tcp  udp  icmp\n"
+         "microsoft  secondary  198.51.100.0-198.51.100.15  1024-65535     1,500  65,536  1,200  299     1\n"
          "\n"
-         "peering    created  expired  no port  no room  water       peak  full in\n"
-         "microsoft  120,000  118,500        0        2  high   1,234,567  1 d 2 h\n"
+         "peering    link       created  expired    evicted  no port  no room  water       peak  full in\n"
+         "microsoft  secondary  120,000  118,500  1,234,567        0        2  high   1,234,567  1 d 2 h\n"
+         "\n"
+         "peering    link       mode                  host limit  host rate   no block\n"
+         "microsoft  secondary  endpoint-independent   1,234,567  1,234,567  1,234,567\n"
          "\n"
          "peering    address        protocol   sessions  ports in use  free\n"
          "microsoft  198.51.100.15  icmp      1,234,567        64,512     0\n"
