@@ -61,21 +61,27 @@ Result<std::unique_ptr<const Snapshot>> Failover::first() {
     std::unique_ptr<Snapshot> snapshot = assemble(plan(), world_, ++generation_);
     log_refusals(changes.refused);
     change_routes(std::move(changes.fib));
-    if (const auto guarded = find_guards(); !guarded) {
-        return std::unexpected(guarded.error());
+    for (const auto& room : {find_room_for_guards(), find_room_for_pools()}) {
+        if (!room) {
+            return std::unexpected(room.error());
+        }
     }
     current_ = snapshot.get();
     carriers_.assign(snapshot->netdevs.size(), false);
     return snapshot;
 }
 
-Result<void> Failover::find_guards() const {
+Result<void> Failover::find_room_for_guards() const {
     for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
         if (without_room_.contains(prefix)) {
             return std::unexpected(
                 Error{"encrypt " + prefix.text() + ": no room in the routing table, raise 'limits'"});
         }
     }
+    return {};
+}
+
+Result<void> Failover::find_room_for_pools() const {
     for (const IpPrefix& prefix : without_room_) {
         const std::optional<RouteResult> wanted = planner_->plan().fib.find(prefix);
         if (wanted && wanted->kind() == RouteKind::pool) {
@@ -93,10 +99,13 @@ Result<void> Failover::follow_configuration(bool routes) {
     FibChanges pools;
     std::ranges::copy_if(changes.fib.insert, std::back_inserter(pools.insert), is_pool);
     std::erase_if(changes.fib.insert, is_pool);
-    change_routes(std::move(pools));
+    write_routes(std::move(pools));
+    if (auto room = find_room_for_pools(); !room) {
+        return room;  // nothing was published, and no session has begun there
+    }
     must_publish_ = true;
     apply(std::move(changes));
-    return find_guards();
+    return find_room_for_guards();
 }
 
 void Failover::announce() {
@@ -245,11 +254,9 @@ void Failover::publish(std::unique_ptr<Snapshot> next) {
 }
 
 // After the publication, and after every worker has it: a route may then name any of its groups. The old groups are in
-// it until the next change, so routes that go may go late. Encrypted prefixes come first: should the table be full,
-// it is not their guards that find no room.
+// it until the next change, so routes that go may go late.
 void Failover::change_routes(FibChanges changes) {
-    // Room comes when routes go.
-    std::size_t tries = kMostTriesForRoom;
+    std::size_t tries = kMostTriesForRoom;  // room comes when routes go
     for (auto it = without_room_.begin(); it != without_room_.end() && tries-- > 0;) {
         const std::optional<RouteResult> wanted = plan().fib.find(*it);
         if (wanted) {
@@ -258,6 +265,11 @@ void Failover::change_routes(FibChanges changes) {
             it = without_room_.erase(it);
         }
     }
+    write_routes(std::move(changes));
+}
+
+// Encrypted prefixes come first: should the table be full, it is not their guards that find no room.
+void Failover::write_routes(FibChanges changes) {
     if (changes.empty()) {
         return;
     }

@@ -78,9 +78,11 @@ private:
     // Whether workers got a new snapshot for it.
     bool repair(Metric cause, spdlog::level::level_enum level, const std::string& what);
     void publish(std::unique_ptr<Snapshot> next);
-    Result<void> find_guards() const;
+    Result<void> find_room_for_guards() const;
+    Result<void> find_room_for_pools() const;
     void apply(PlanChanges changes);
     void change_routes(FibChanges changes);
+    void write_routes(FibChanges changes);
     void log_refusals(const std::vector<RefusedRoute>& refused) const;
     Plan& plan() noexcept { return planner_->plan(); }
 

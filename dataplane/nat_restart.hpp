@@ -12,7 +12,7 @@
 
 namespace twinspan {
 
-// By these the sessions find their pool when the configuration has another order: "microsoft", "internet secondary".
+// By these the sessions find their pool when the configuration has another order: "microsoft", "microsoft secondary".
 std::vector<std::string> names_of(std::span<const NatPool> pools);
 
 void name_pools(NatKeeper& keeper, std::span<const NatPool> pools);

@@ -4,12 +4,14 @@
 #include "dataplane/state/nat_table.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace twinspan {
 namespace {
 
 bool holds(const Ranges& ranges, be32 address) noexcept {
-    return std::ranges::any_of(ranges, [&](Ipv4Range r) { return r.first <= address && address <= r.last; });
+    const auto after = std::ranges::upper_bound(ranges, address, {}, &Ipv4Range::first);
+    return after != ranges.begin() && address <= std::prev(after)->last;
 }
 
 }  // namespace

@@ -128,11 +128,14 @@ void refuse_sources(const PoolConfig& running, const PoolConfig& wanted, std::ve
 // One address, one pool, until nothing is left of the first.
 void refuse_moves(const Pools& running, const PoolConfig& wanted, std::vector<PoolRefusal>& refusals) {
     for (const PoolConfig& other : running) {
-        if (other.zone == wanted.zone && other.link == wanted.link) {
-            continue;
-        }
-        const bool drains = overlap(wanted.ranges, other.draining);
-        if (drains || overlap(wanted.ranges, other.ranges)) {
+        const bool same = other.zone == wanted.zone && other.link == wanted.link;
+        const Ranges had = unite(other.ranges, other.draining);
+        const bool moves = same
+                               ? overlap(wanted.from_microsoft, had)
+                               : overlap(unite(wanted.ranges, wanted.from_microsoft), unite(had, other.from_microsoft));
+        if (moves) {
+            const bool drains =
+                overlap(wanted.ranges, other.draining) || overlap(wanted.from_microsoft, other.draining);
             refusals.push_back({addresses_of(wanted), "found addresses of pool " + name_of(other) +
                                                           ", expected others until they are taken out there and have "
                                                           "drained" +

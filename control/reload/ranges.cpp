@@ -20,23 +20,26 @@ Ranges unite(Ranges a, const Ranges& b) {
     return result;
 }
 
+// Both ascend, so one walk over the two will do.
 Ranges subtract(const Ranges& from, const Ranges& what) {
-    Ranges result = from;
-    for (const Ipv4Range hole : what) {
-        Ranges rest;
-        for (const Ipv4Range range : result) {
-            if (range.last < hole.first || hole.last < range.first) {
-                rest.push_back(range);
-                continue;
-            }
-            if (range.first < hole.first) {
-                rest.push_back({range.first, to_be32(hole.first.host() - 1)});
-            }
-            if (hole.last < range.last) {
-                rest.push_back({to_be32(hole.last.host() + 1), range.last});
-            }
+    Ranges result;
+    auto hole = what.begin();
+    for (const Ipv4Range range : from) {
+        std::uint64_t first = range.first.host();
+        const std::uint32_t last = range.last.host();
+        while (hole != what.end() && hole->last.host() < first) {
+            ++hole;
         }
-        result = std::move(rest);
+        for (auto next = hole; next != what.end() && next->first.host() <= last && first <= last; ++next) {
+            if (first < next->first.host()) {
+                result.push_back({to_be32(static_cast<std::uint32_t>(first)), to_be32(next->first.host() - 1)});
+            }
+            first = std::uint64_t{next->last.host()} + 1;
+            hole = next;
+        }
+        if (first <= last) {
+            result.push_back({to_be32(static_cast<std::uint32_t>(first)), range.last});
+        }
     }
     return result;
 }

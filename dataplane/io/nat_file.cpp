@@ -122,7 +122,9 @@ Result<void> write_nat_file(const std::filesystem::path& file, const NatSaved& s
         ::unlink(next.c_str());
         return std::unexpected(failed(file, why));
     }
-    return {};
+    const Descriptor folder{::open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
+    return ::fsync(folder.get()) == 0 ? Result<void>{}
+                                      : std::unexpected(failed(file));  // or a reboot may lose its name
 }
 
 Result<std::uint64_t> save_nat_sessions(const std::filesystem::path& from, const std::filesystem::path& to) {

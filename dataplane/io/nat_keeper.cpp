@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -60,6 +61,11 @@ bool is_memory(int fd, bool& huge, std::size_t& page) {
 void resize(const std::filesystem::path& file, std::size_t bytes) noexcept {
     std::error_code ignored;
     std::filesystem::resize_file(file, bytes, ignored);
+}
+
+bool is_locked(const std::filesystem::path& file) noexcept {
+    const Descriptor opened{::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)};
+    return opened.get() >= 0 && ::flock(opened.get(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
 }
 
 }  // namespace
@@ -124,6 +130,7 @@ NatKeeper::NatKeeper(NatKeeper&& other) noexcept
       read_(std::move(other.read_)),
       found_(std::move(other.found_)),
       problems_(std::move(other.problems_)),
+      lock_(std::move(other.lock_)),
       header_(std::exchange(other.header_, nullptr)),
       bytes_(other.bytes_),
       seed_(other.seed_),
@@ -148,8 +155,11 @@ std::filesystem::path NatKeeper::copy() const {
     return nat_file_in(options_.shared_memory, options_.name).concat(".old");
 }
 
-// Whether it was there, and good.
+// Whether it was there, and good. What another process has mapped, in another container, say, is left alone.
 bool NatKeeper::take(const std::filesystem::path& file) {
+    if (is_locked(file)) {
+        return false;
+    }
     auto saved = read_nat_file(file);
     if (saved && !saved->has_value()) {
         return false;  // no such file
@@ -171,6 +181,9 @@ bool NatKeeper::map(const std::filesystem::path& file) {
     auto opened = open_nat_file(file);
     if (!opened) {
         return fail(opened.error().what);
+    }
+    if (::flock(opened->get(), LOCK_EX | LOCK_NB) != 0) {
+        return fail("another process has its sessions there");
     }
     std::size_t page = 0;
     struct stat before{};
@@ -204,6 +217,7 @@ bool NatKeeper::map(const std::filesystem::path& file) {
     }
     header_ = static_cast<NatSavedHeader*>(memory);
     file_ = file;
+    lock_ = std::move(*opened);
     std::erase(read_, file);
     return true;
 }

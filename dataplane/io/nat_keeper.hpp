@@ -3,6 +3,7 @@
 // and, when its table is made, opens the sessions again in the same memory.
 #pragma once
 
+#include "dataplane/base/descriptor.hpp"
 #include "dataplane/base/error.hpp"
 #include "dataplane/state/nat_saved.hpp"
 
@@ -69,6 +70,7 @@ private:
     std::vector<std::filesystem::path> read_;  // files that done() removes
     std::vector<Found> found_;
     std::vector<std::string> problems_;
+    Descriptor lock_{-1};  // of file_, held as long as this
     NatSavedHeader* header_ = nullptr;
     std::size_t bytes_ = 0;
     std::uint64_t seed_ = 0;

@@ -199,6 +199,7 @@ NatTable::Outcome NatTable::claim_again_at(Opening& o, std::uint32_t subject, co
     for (std::uint16_t i = 0; i < o.pool.host_blocks; ++i) {
         const NatKey key = nat_key(o.inside.address(), {}, to_be16(i), {}, 0, o.inside.pool()).as(NatRecord::block);
         const auto make = [&](std::uint32_t number) noexcept {
+            sessions_[number].last_seen.store(o.pool.block_ports, std::memory_order_relaxed);
             return claim_port(o, number, outside.address(), first);
         };
         std::uint32_t block = 0;

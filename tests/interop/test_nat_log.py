@@ -12,7 +12,7 @@ from packets import *
 PORT, NFCAPD_PORT = 4739, 4740
 CONFIG = (harness.CONFIG
           .replace("nat: {{ pool: [198.51.100.0/28] }}",
-                   "nat: {{ pool: [198.51.100.0/28], sessions: 4096, high-water: 50%, low-water: 10%, timeouts: {{ udp: 2s, icmp: 2s, tcp-transitory: 2s, tcp-closing: 2s }} }}")
+                   "nat: {{ pool: [198.51.100.0/28], sessions: 4096, high-water: 25%, low-water: 10%, timeouts: {{ udp: 2s, icmp: 2s, tcp-transitory: 2s, tcp-closing: 2s }} }}")
           + "nat-log: {{ collector: 127.0.0.1, sessions: true, template-refresh: 1s, domain: 77 }}\n")
 SERVER = "13.107.6.130"
 CREATE, DELETE, ADDRESSES_EXHAUSTED, PORTS_EXHAUSTED, THRESHOLD = 4, 5, 3, 12, 18
@@ -106,15 +106,15 @@ def test_a_burst_of_sessions_is_logged_whole(site, collector):
 
 
 def test_high_and_low_water_are_logged(site, collector):
-    """By the burst before, which is more than half of the pool's 4,096 sessions, and by its end."""
+    """By the burst before, which is more than a quarter of the pool's 4,096 sessions, and by its end."""
     records = of_event(collector.until(lambda r: len(of_event(r, THRESHOLD)) == 2), THRESHOLD)
     high, low = records
-    assert (high["natThresholdEvent"], high["natPoolId"], high["addressPoolHighThreshold"]) == (1, 2, 2048)
+    assert (high["natThresholdEvent"], high["natPoolId"], high["addressPoolHighThreshold"]) == (1, 2, 1024)
     assert (low["natThresholdEvent"], low["natPoolId"], low["addressPoolLowThreshold"]) == (2, 2, 409)
     pool = next(pool for pool in site.daemon.show("nat")["pools"] if pool["peering"] == "microsoft")
-    assert pool["water"]["state"] == "normal" and pool["water"]["times"] == 1 and pool["water"]["peak"] >= 2048
+    assert pool["water"]["state"] == "normal" and pool["water"]["times"] == 1 and pool["water"]["peak"] >= 1024
     log = site.daemon.log.read_text()
-    assert "pool microsoft: " in log and "at or above its high-water mark of 2048" in log
+    assert "pool microsoft: " in log and "at or above its high-water mark of 1024" in log
     assert log.count("without a port") == 1, "exhaustion is one line, not one for each packet"
 
 

@@ -122,6 +122,24 @@ TEST(Pools, AnAddressChangesItsPoolOnlyWhenNothingIsLeftOnIt) {
     EXPECT_EQ(refusals(running, moved), "");
 }
 
+TEST(Pools, AnAddressStandsForHostsOutsideOnlyWhenNothingIsLeftOnIt) {
+    const Pools before{pool(kPublic, {range("198.51.100.1", "198.51.100.2")}),
+                       pool(kMicrosoft, {range("198.51.100.4", "198.51.100.5")})};
+    Pools wanted = before;
+    wanted[0].ranges = {one("198.51.100.2")};
+    wanted[1].from_microsoft = {one("198.51.100.1")};
+    EXPECT_NE(refusals(before, wanted).find("found addresses of pool public"), std::string::npos);
+    Pools running = follow_pools(before, {wanted[0], before[1]});
+    EXPECT_NE(refusals(running, wanted), "") << "it still drains";
+    running[0].draining.clear();
+    EXPECT_EQ(refusals(running, wanted), "");
+
+    Pools own = before;
+    own[1].ranges = {one("198.51.100.5")};
+    own[1].from_microsoft = {one("198.51.100.4")};
+    EXPECT_NE(refusals(before, own).find("found addresses of pool microsoft"), std::string::npos);
+}
+
 TEST(Pools, OneListAndAPoolForEachLinkDoNotBecomeOneAnother) {
     const Pools list{pool(kMicrosoft, {range("198.51.100.0", "198.51.100.3")})};
     const Pools links{pool(kMicrosoft, {one("198.51.100.8")}, Link::primary),

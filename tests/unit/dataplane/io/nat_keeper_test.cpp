@@ -94,7 +94,25 @@ TEST_F(NatKeeperTest, MemoryIsCleanForTheTable) {
         return r.live == 0 && r.inside() == NatKey{} && r.generation == 0;
     }));
     again.done();
-    EXPECT_TRUE(open().found()[0].saved.sessions.empty());
+    EXPECT_TRUE((*read_nat_file(file()))->sessions.empty());
+}
+
+TEST_F(NatKeeperTest, WhatAnotherProcessHasIsLeftAlone) {
+    NatKeeper first = open();
+    first.clear({.table = 100});
+    put(first, 3);
+    const auto bytes = std::filesystem::file_size(file());
+    {
+        NatKeeper second = open(10);
+        EXPECT_EQ(second.records(), nullptr);
+        EXPECT_TRUE(second.found().empty());
+        ASSERT_EQ(second.problems().size(), 1u);
+        EXPECT_NE(second.problems()[0].find("another process has its sessions there"), std::string::npos);
+        second.clear({.table = 200});
+        second.done();
+    }
+    EXPECT_EQ(std::filesystem::file_size(file()), bytes);
+    EXPECT_EQ((*read_nat_file(file()))->sessions.size(), 1u);
 }
 
 TEST_F(NatKeeperTest, NothingStaysWhereNothingLives) {

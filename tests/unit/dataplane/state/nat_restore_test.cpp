@@ -229,6 +229,21 @@ TEST(NatRestore, HostKeepsItsBlocks) {
     expect_all_free(again);
 }
 
+TEST(NatRestore, ABlockThatEndsSaysHowManyPortsItHad) {
+    NatPool pool = nat_pool({"198.51.100.1"}, 2000, 2063);
+    pool.block_ports = 16;
+    NatWorld world{{pool}, 2048};
+    ASSERT_NE(world.table.open(0, inside(1, 1), pool, 1000).session, nullptr);
+    NatEventRing ring{64, nat_event_bit(NatEventKind::block_freed), 1};
+    Again again{{pool}};
+    EXPECT_EQ(again.restore(views(world.table)).restored, 1u);
+    again.table.tell(0, ring);
+    again.forget_all();
+    std::vector<std::uint32_t> ports;
+    ring.take(64, [&](const NatEvent& event) { ports.push_back(event.value); });
+    EXPECT_EQ(ports, std::vector<std::uint32_t>{16});
+}
+
 TEST(NatRestore, HostLimitCountsThemAndTheRateDoesNot) {
     NatPool pool = nat_pool({"198.51.100.1"});
     pool.host_sessions = 30;
