@@ -58,11 +58,11 @@ class Flows:
             frames.append(bytes(lan_frame(self.site, packet)))
         self.site.lan.send(*frames)
         outside = {}
-        for link, frame in self._collect(("primary", "secondary"), lambda f: f[IP].dst == self.server and self._is(f, sent)):
+        for link, frame in self._collect(("primary", "secondary"), lambda f: self._is(f, sent) and f[IP].dst == self.server):
             outside[sent[bytes(frame[Raw])]] = (frame[IP].src, frame[UDP].sport)
             reply = IP(src=self.server, dst=frame[IP].src) / UDP(sport=443, dport=frame[UDP].sport) / frame[Raw]
             self.site.wires[link].send(link_frame(self.site, link, self.peering, reply))
-        back = {f[IP].dst for _, f in self._collect(("lan",), lambda f: f[IP].src == self.server and self._is(f, sent))}
+        back = {f[IP].dst for _, f in self._collect(("lan",), lambda f: self._is(f, sent) and f[IP].src == self.server)}
         assert (set(outside), back) == (set(self.hosts), set(self.hosts))
         return outside
 
