@@ -82,7 +82,7 @@ Result<void> Daemon::run() {
             ready[events[static_cast<std::size_t>(i)].data.u32] = true;
         }
         if (const std::uint32_t signal = ready[kSignals] ? next_signal(signals.get()) : 0; signal == SIGHUP) {
-            (void)reload(false);  // the log has it all
+            [[maybe_unused]] const auto told = reload(false);  // the log has it all
         } else if (signal != 0) {
             spdlog::info("twinspand ends");
             return {};

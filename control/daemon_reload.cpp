@@ -62,7 +62,9 @@ Result<void> Daemon::follow_configuration(ReloadPlan plan) {
     Config before = std::exchange(world_.config, std::move(plan.config));
     if (auto done = failover_->follow_configuration(plan.routes); !done) {
         world_.config = std::move(before);
-        (void)failover_->follow_configuration(true);  // had its room
+        if (const auto back = failover_->follow_configuration(true); !back) {
+            spdlog::error("the former configuration: {}", back.error().what);
+        }
         return done;
     }
     if (const auto steered = steer(); !steered) {
@@ -93,7 +95,9 @@ void Daemon::tick_drain() {
         give_up(pool, done.addresses);
         spdlog::info("pool {}: {} has drained and is given up", name_of(pool), to_string(done.addresses));
     }
-    (void)failover_->follow_configuration(false);  // it needs no room
+    if (const auto done = failover_->follow_configuration(false); !done) {
+        spdlog::error("{}", done.error().what);
+    }
     if (const auto steered = steer(); !steered) {
         spdlog::error("{}", steered.error().what);
     }
