@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <cstring>
 #include <memory>
 #include <span>
 #include <vector>
@@ -55,7 +54,7 @@ Result<NatSaved> read(std::span<const std::uint8_t> input) {
     file.insert(file.end(), rest.begin(), rest.end());
     return read_nat_saved([&, at = std::size_t{0}](std::span<std::byte> into) mutable {
         const std::size_t n = std::min(into.size(), file.size() - at);
-        std::memcpy(into.data(), file.data() + at, n);
+        std::ranges::copy(std::span{file}.subspan(at, n), into.begin());
         at += n;
         return n;
     });
