@@ -1,5 +1,6 @@
 // Contradictions about NAT pools, static mappings and the addresses that Microsoft's hosts have inside.
 #include "control/config/draft.hpp"
+#include "control/config/ranges.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -10,19 +11,11 @@ namespace {
 
 std::string line(SourcePosition at) { return "line " + std::to_string(at.line); }
 
-std::string text_of(Ipv4Range range) {
-    return range.first == range.last ? to_string(range.first) : to_string(range.first) + "-" + to_string(range.last);
-}
-
-bool holds(Ipv4Range range, be32 address) { return range.first <= address && address <= range.last; }
-
-bool overlap(Ipv4Range a, Ipv4Range b) { return a.first <= b.last && b.first <= a.last; }
-
 void check_leg_addresses(Diagnostics& diagnostics, const Draft& draft, const Located<Ipv4Range>& range,
                          const std::string& what) {
     for (const Located<InterfaceAddress4>& address : draft.addresses4) {
         if (holds(range.value, address.value.address)) {
-            diagnostics.add(range.at, "found " + what + " " + text_of(range.value) + ", expected them without " +
+            diagnostics.add(range.at, "found " + what + " " + to_string(range.value) + ", expected them without " +
                                           to_string(address.value.address) + ", which a leg has (" + line(address.at) +
                                           ")");
         }
@@ -36,14 +29,14 @@ void check_ranges(Diagnostics& diagnostics, const Draft& draft) {
         for (std::size_t j = 0; j < i; ++j) {
             const Located<Ipv4Range>& other = draft.ranges[j];
             if (overlap(range.value, other.value)) {
-                diagnostics.add(range.at, "found pool addresses " + text_of(range.value) + ", expected none of " +
-                                              text_of(other.value) + ", which the pool of " +
+                diagnostics.add(range.at, "found pool addresses " + to_string(range.value) + ", expected none of " +
+                                              to_string(other.value) + ", which the pool of " +
                                               to_string(draft.config.pools[other.owner].zone) + " has (" +
                                               line(other.at) + ")");
             }
         }
         if (carries_public_addresses_only(zone) && touches_rfc1918(range.value)) {
-            diagnostics.add(range.at, "found private addresses " + text_of(range.value) +
+            diagnostics.add(range.at, "found private addresses " + to_string(range.value) +
                                           ", expected public ones: peering " + to_string(zone) +
                                           " carries public addresses only (RFC 1918)");
         }
@@ -55,8 +48,8 @@ void check_ranges(Diagnostics& diagnostics, const Draft& draft) {
 void check_from_microsoft(Diagnostics& diagnostics, const Draft& draft) {
     const auto apart = [&](const Located<Ipv4Range>& mine, const Located<Ipv4Range>& other, const char* whose) {
         if (overlap(mine.value, other.value)) {
-            diagnostics.add(mine.at, "found addresses " + text_of(mine.value) + ", expected none of " +
-                                         text_of(other.value) + ", which " + whose + " has (" + line(other.at) + ")");
+            diagnostics.add(mine.at, "found addresses " + to_string(mine.value) + ", expected none of " +
+                                         to_string(other.value) + ", which " + whose + " has (" + line(other.at) + ")");
         }
     };
     for (std::size_t i = 0; i < draft.from_microsoft.size(); ++i) {

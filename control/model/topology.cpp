@@ -1,5 +1,6 @@
 #include "control/model/topology.hpp"
 
+#include "control/config/ranges.hpp"
 #include "crypto/esp_format.hpp"
 
 #include <algorithm>
@@ -62,33 +63,6 @@ std::vector<PortLegs> make_ports(const World& world, const std::vector<Leg>& leg
 
 namespace {
 
-std::uint32_t count_of(const std::vector<Ipv4Range>& ranges) {
-    std::uint32_t count = 0;
-    for (const Ipv4Range range : ranges) {
-        count += range.last.host() - range.first.host() + 1;
-    }
-    return count;
-}
-
-// The range that holds the address becomes the two around it.
-void take_out(std::vector<Ipv4Range>& ranges, be32 address) {
-    const auto it =
-        std::ranges::find_if(ranges, [address](Ipv4Range r) { return r.first <= address && address <= r.last; });
-    if (it == ranges.end()) {
-        return;
-    }
-    const Ipv4Range range = *it;
-    const auto at = ranges.erase(it);
-    std::vector<Ipv4Range> rest;
-    if (range.first < address) {
-        rest.push_back({range.first, to_be32(address.host() - 1)});
-    }
-    if (address < range.last) {
-        rest.push_back({to_be32(address.host() + 1), range.last});
-    }
-    ranges.insert(at, rest.begin(), rest.end());
-}
-
 void reserve(NatPool& pool, std::uint16_t port) {
     if (pool.gives(port)) {
         const auto after = std::ranges::find_if(pool.reserved, [port](PortRange r) { return port < r.first; });
@@ -100,7 +74,7 @@ void reserve(NatPool& pool, std::uint16_t port) {
 void add_statics(const PoolConfig& from, NatPool& pool) {
     for (const NatStatic& mapping : from.statics) {
         if (mapping.whole_host()) {
-            take_out(pool.addresses, mapping.outside);
+            pool.addresses = subtract(pool.addresses, {{mapping.outside, mapping.outside}});
         } else {
             reserve(pool, mapping.outside_port.host());
         }
@@ -110,7 +84,7 @@ void add_statics(const PoolConfig& from, NatPool& pool) {
         NatPool source;
         source.zone = from.zone;
         source.addresses = from.from_microsoft;
-        source.address_count = count_of(source.addresses);
+        source.address_count = static_cast<std::uint32_t>(count_addresses(source.addresses));
         pool.from_microsoft = std::make_shared<const NatPool>(std::move(source));
     }
 }
@@ -138,7 +112,7 @@ std::vector<NatPool> make_pools(const Config& config) {
         pool.any_protocol = from.any_protocol;
         pool.inbound_refresh = from.inbound_refresh;
         add_statics(from, pool);
-        pool.address_count = count_of(pool.addresses);
+        pool.address_count = static_cast<std::uint32_t>(count_addresses(pool.addresses));
         pools.push_back(std::move(pool));
     }
     return pools;

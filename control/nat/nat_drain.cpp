@@ -1,21 +1,11 @@
 #include "control/nat/nat_drain.hpp"
 
-#include "control/reload/ranges.hpp"
+#include "control/config/ranges.hpp"
 #include "dataplane/state/nat_table.hpp"
 
 #include <algorithm>
-#include <iterator>
 
 namespace twinspan {
-namespace {
-
-bool holds(const Ranges& ranges, be32 address) noexcept {
-    const auto after = std::ranges::upper_bound(ranges, address, {}, &Ipv4Range::first);
-    return after != ranges.begin() && address <= std::prev(after)->last;
-}
-
-}  // namespace
-
 void NatDrain::watch(const std::vector<PoolConfig>& pools) {
     pools_.resize(pools.size());
     draining_ = false;

@@ -3,8 +3,8 @@
 // at most, and kMaxNatPools is more. Pure.
 #pragma once
 
+#include "control/config/ranges.hpp"
 #include "control/reload/compare.hpp"
-#include "control/reload/ranges.hpp"
 
 #include <cstdint>
 #include <string>

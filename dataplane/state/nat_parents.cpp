@@ -5,6 +5,19 @@
 #include <utility>
 
 namespace twinspan {
+namespace {
+
+NatKey block_key(const NatKey& inside, std::uint16_t nth) noexcept {
+    return nat_key(inside.address(), {}, to_be16(nth), {}, 0, inside.pool()).as(NatRecord::block);
+}
+
+// How many ports a block has lies where a session has the time that it was seen last.
+void set_block_ports(NatSession& block, std::uint32_t ports) noexcept {
+    block.last_seen.store(ports, std::memory_order_relaxed);
+}
+std::uint32_t block_ports(const NatSession& block) noexcept { return block.last_seen.load(std::memory_order_relaxed); }
+
+}  // namespace
 
 NatTable::Held NatTable::hold(std::uint32_t number, std::uint32_t most) noexcept {
     std::atomic<std::uint32_t>& users = sessions_[number].users;
@@ -41,8 +54,7 @@ void NatTable::end_parent(Worker& worker, std::uint32_t number) noexcept {
     if (inside.kind() == NatRecord::mapping) {
         worker.tell(NatEventKind::mapping_ended, inside, outside);
     } else {
-        const std::uint32_t ports = sessions_[number].last_seen.load(std::memory_order_relaxed);
-        worker.tell(NatEventKind::block_freed, inside, outside, ports);
+        worker.tell(NatEventKind::block_freed, inside, outside, block_ports(sessions_[number]));
     }
     release(worker, block);
 }
@@ -90,7 +102,7 @@ void NatTable::tell_begun(Opening& o, std::uint32_t number) noexcept {
     if (key.kind() == NatRecord::mapping) {
         o.worker.tell(NatEventKind::mapping_created, key, record.outside());
     } else if (key.kind() == NatRecord::block) {
-        o.worker.tell(NatEventKind::block_allocated, key, record.outside(), o.pool.block_ports);
+        o.worker.tell(NatEventKind::block_allocated, key, record.outside(), block_ports(record));
     }
 }
 
@@ -161,14 +173,14 @@ NatTable::Outcome NatTable::hold_mapping(Opening& o) noexcept {
 
 // The host's nth block; 0: it has none, and none may be made.
 NatTable::Outcome NatTable::hold_block(Opening& o, std::uint16_t nth, bool may_make, std::uint32_t& block) noexcept {
-    const NatKey key = nat_key(o.inside.address(), {}, to_be16(nth), {}, 0, o.inside.pool()).as(NatRecord::block);
+    const NatKey key = block_key(o.inside, nth);
     if (!may_make) {
         block = inside_.find(hash_(key), mapping_of(key, o.pool));
         block = block != 0 && hold(block, kMostUsers) == Held::yes ? block : 0;
         return Outcome::done;
     }
     const auto make = [&](std::uint32_t number) noexcept {
-        sessions_[number].last_seen.store(o.pool.block_ports, std::memory_order_relaxed);  // a block has no such time
+        set_block_ports(sessions_[number], o.pool.block_ports);
         return claim_block(o, number, paired_address(o));
     };
     return hold_or_make(o, key, kMostUsers, mapping_of(key, o.pool), make, block);
@@ -197,9 +209,9 @@ NatTable::Outcome NatTable::claim_again_at(Opening& o, std::uint32_t subject, co
     }
     const std::uint32_t first = port - (port - o.pool.first_port) % o.pool.block_ports;
     for (std::uint16_t i = 0; i < o.pool.host_blocks; ++i) {
-        const NatKey key = nat_key(o.inside.address(), {}, to_be16(i), {}, 0, o.inside.pool()).as(NatRecord::block);
+        const NatKey key = block_key(o.inside, i);
         const auto make = [&](std::uint32_t number) noexcept {
-            sessions_[number].last_seen.store(o.pool.block_ports, std::memory_order_relaxed);
+            set_block_ports(sessions_[number], o.pool.block_ports);
             return claim_port(o, number, outside.address(), first);
         };
         std::uint32_t block = 0;

@@ -117,16 +117,18 @@ class Model:
         hopped = bytearray(p.data)
         set_ip(hopped, 0, p.head, ttl=p.ttl - 1)
         p = Packet(bytes(hopped))
-        if p.is_fragment:
-            p = self.gather(p)
-            if p is None:
-                return None
+        p = self.gather(p)
+        if p is None:
+            return None
         out = self.translate_out(p, p.ttl)
         if out is not None:
             self.send(links_to(p.destination), out, p)
         return None
 
     def gather(self, p: Packet) -> Packet | None:
+        """The whole packet, when `p` is one or completes one."""
+        if not p.is_fragment:
+            return p
         whole = self.fragments.add(p, self.ms)
         if whole is None:
             return None
@@ -223,10 +225,9 @@ class Model:
     # From outside.
 
     def from_outside(self, p: Packet) -> None:
-        if p.is_fragment:
-            p = self.gather(p)
-            if p is None:
-                return
+        p = self.gather(p)
+        if p is None:
+            return
         self.translate_in(p, p)
 
     def translate_in(self, p: Packet, came: Packet, hairpin: bool = False) -> None:
@@ -284,10 +285,9 @@ class Model:
         """What the inside sends to who began outside: there is a session, or nothing becomes of it."""
         if martian(p.source):
             return self.drop("martian_source")
-        if p.is_fragment:
-            p = self.gather(p)
-            if p is None:
-                return None
+        p = self.gather(p)
+        if p is None:
+            return None
         if reason := self.wrong_kind(p):
             return self.drop(reason)
         if p.protocol == ICMP and p.kind() in ERRORS:
@@ -322,10 +322,9 @@ class Model:
     def hairpin(self, p: Packet) -> None:
         if martian(p.source):
             return self.drop("martian_source")
-        if p.is_fragment:
-            p = self.gather(p)
-            if p is None:
-                return None
+        p = self.gather(p)
+        if p is None:
+            return None
         out = self.translate_out(p, p.ttl)
         if out is None:
             return None

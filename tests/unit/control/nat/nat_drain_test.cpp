@@ -1,7 +1,7 @@
 // Addresses that leave a pool, over a real table: what is there goes on, nothing begins, and the last one is noticed.
 #include "control/nat/nat_drain.hpp"
 
-#include "control/reload/ranges.hpp"
+#include "control/config/ranges.hpp"
 #include "dataplane/state/nat_table.hpp"
 #include "tests/support/nat_world.hpp"
 

@@ -1,8 +1,9 @@
-#include "control/reload/ranges.hpp"
+#include "control/config/ranges.hpp"
 
 #include "control/config/prefix.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 namespace twinspan {
 
@@ -44,10 +45,14 @@ Ranges subtract(const Ranges& from, const Ranges& what) {
     return result;
 }
 
+bool holds(const Ranges& ranges, be32 address) noexcept {
+    const auto after = std::ranges::upper_bound(ranges, address, {}, &Ipv4Range::first);
+    return after != ranges.begin() && address <= std::prev(after)->last;
+}
+
 bool overlap(const Ranges& a, const Ranges& b) noexcept {
-    return std::ranges::any_of(a, [&](Ipv4Range x) {
-        return std::ranges::any_of(b, [&](Ipv4Range y) { return x.first <= y.last && y.first <= x.last; });
-    });
+    return std::ranges::any_of(
+        a, [&](Ipv4Range x) { return std::ranges::any_of(b, [x](Ipv4Range y) { return overlap(x, y); }); });
 }
 
 std::uint64_t count_addresses(const Ranges& ranges) noexcept {
@@ -58,11 +63,14 @@ std::uint64_t count_addresses(const Ranges& ranges) noexcept {
     return count;
 }
 
+std::string to_string(Ipv4Range range) {
+    return range.first == range.last ? to_string(range.first) : to_string(range.first) + "-" + to_string(range.last);
+}
+
 std::string to_string(const Ranges& ranges) {
     std::string text;
     for (const Ipv4Range range : ranges) {
-        text += (text.empty() ? "" : ", ") + to_string(range.first);
-        text += range.first == range.last ? "" : "-" + to_string(range.last);
+        text += (text.empty() ? "" : ", ") + to_string(range);
     }
     return text;
 }
