@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <utility>
 
 namespace twinspan {
@@ -26,6 +27,23 @@ public:
 private:
     bool lasts_ = false;
     Clock::time_point say_again_{};
+};
+
+// The same of what fails for thousands at once and for one reason, a disk for one: said once for all of them. Each has
+// a flag, false at first.
+class SharedTrouble {
+public:
+    bool begins_or_lasts(bool& failing, Trouble::Clock::time_point now) noexcept {
+        failing_ += std::exchange(failing, true) ? 0 : 1;
+        return trouble_.begins_or_lasts(now);
+    }
+    // The last of them does well again.
+    bool ends(bool& failing) noexcept { return std::exchange(failing, false) && --failing_ == 0 && trouble_.ends(); }
+    std::size_t failing() const noexcept { return failing_; }
+
+private:
+    Trouble trouble_;
+    std::size_t failing_ = 0;
 };
 
 }  // namespace twinspan

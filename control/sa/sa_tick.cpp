@@ -74,10 +74,10 @@ void SaStore::checkpoint_some() {
 }
 
 void SaStore::tick() {
-    static_.top_up(world_.config);
+    static_.top_up(world_.config, metrics_);
     ++ticks_;
     static_.watch(world_.config, metrics_, now_s(), [this](std::size_t tunnel) { change(tunnel); });
-    static_.write_usage(world_.config, ticks_);
+    static_.write_usage(world_.config, metrics_, ticks_);
     const auto failed = [](const auto& item) { return item.second.metric == Metric::xfrm_sa_failed; };
     wants_resync_ |= ticks_ % kRetryTicks == 0 && std::ranges::any_of(refused_, failed);
     reserve();
@@ -95,7 +95,7 @@ void SaStore::tick() {
 
 void SaStore::close() {
     workers_ = {};
-    static_.give_back(world_.config);
+    static_.give_back(world_.config, metrics_);
     for (const auto& [id, sa] : sas_) {
         const bool given_back = sa->out() != nullptr && places_[sa->tunnel()].current != sa.get();
         if (!given_back) {

@@ -114,15 +114,18 @@ TunnelSas StaticSas::sas_of(std::size_t tunnel) const {
     return sas;
 }
 
-void StaticSas::top_up(const Config& config, Trouble::Clock::time_point now) {
+void StaticSas::top_up(const Config& config, Metrics& metrics, Trouble::Clock::time_point now) {
     for (Entry& sa : entries_) {
-        if (sa.sending.limit == SaLimit::hard) {
-            continue;  // it stays stopped
+        if (sa.sending.limit == SaLimit::hard) {  // it stays stopped
+            reserving_.ends(sa.unreserved);
+            continue;
         }
         const auto done = sa.reservation.top_up(*sa.out);
-        if (!done && sa.trouble.begins_or_lasts(now)) {
-            spdlog::error("tunnel {}: {}", config.tunnels[sa.tunnel].name, done.error());
-        } else if (done && sa.trouble.ends()) {
+        metrics.add(Metric::sa_disk_failures, done ? 0 : 1);
+        if (!done && reserving_.begins_or_lasts(sa.unreserved, now)) {
+            spdlog::error("tunnel {}: {} ({} tunnels can reserve no numbers)", config.tunnels[sa.tunnel].name,
+                          done.error(), reserving_.failing());
+        } else if (done && reserving_.ends(sa.unreserved)) {
             spdlog::info("tunnel {}: sequence numbers are reserved again", config.tunnels[sa.tunnel].name);
         }
     }
@@ -154,32 +157,41 @@ bool StaticSas::watch_one(const Config& config, Metrics& metrics, std::uint64_t 
     return stopped;
 }
 
-void StaticSas::write_usage(const Config& config, std::uint64_t tick) {
+void StaticSas::write_usage(const Config& config, Metrics& metrics, std::uint64_t tick,
+                            Trouble::Clock::time_point now) {
     const std::size_t round = std::clamp<std::size_t>(entries_.size() / kWrittenAtOnce, kTicksPerSecond, kMostTicks);
     for (std::size_t i = tick % round; i < entries_.size(); i += round) {
-        write_usage(config, entries_[i]);
+        write_usage(config, metrics, entries_[i], now);
     }
 }
 
-void StaticSas::write_usage(const Config& config, Entry& sa) {
-    const auto write = [&](Wear& wear, const KeyUsage& now) {
-        if (now == wear.written) {
+void StaticSas::write_usage(const Config& config, Metrics& metrics, Entry& sa, Trouble::Clock::time_point now) {
+    const auto write = [&](Wear& wear, const KeyUsage& usage) {
+        if (usage == wear.written) {
             return;
         }
-        if (const auto done = twinspan::write_usage(wear.file, now); !done) {
-            spdlog::error("tunnel {}: {}", config.tunnels[sa.tunnel].name, done.error());
-        } else {
-            wear.written = now;
+        if (const auto done = twinspan::write_usage(wear.file, usage); !done) {
+            metrics.add(Metric::sa_disk_failures);
+            if (writing_.begins_or_lasts(wear.unwritten, now)) {
+                spdlog::error("tunnel {}: {} ({} such files fail)", config.tunnels[sa.tunnel].name, done.error(),
+                              writing_.failing());
+            }
+            return;
+        }
+        wear.written = usage;
+        if (writing_.ends(wear.unwritten)) {
+            spdlog::info("tunnel {}: the use of its keys is written again", config.tunnels[sa.tunnel].name);
         }
     };
     write(sa.sending, {sa.sending.before.since_s, sa.sent()});
     write(sa.receiving, {sa.receiving.before.since_s, sa.received(), sa.in->replay().highest()});
 }
 
-void StaticSas::give_back(const Config& config) {
+void StaticSas::give_back(const Config& config, Metrics& metrics) {
     for (Entry& sa : entries_) {
-        write_usage(config, sa);
+        write_usage(config, metrics, sa, Trouble::Clock::now());
         if (const auto done = sa.reservation.give_back(*sa.out); !done) {
+            metrics.add(Metric::sa_disk_failures);
             spdlog::warn("{}: {}", sa.reservation.file().string(), done.error());
         }
     }

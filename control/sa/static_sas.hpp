@@ -30,6 +30,7 @@ public:
         KeyUsage before;  // of earlier runs
         KeyUsage written{};
         SaLimit limit = SaLimit::none;  // reached and told
+        bool unwritten = false;  // the disk did not take it
     };
     struct Entry {
         std::size_t tunnel;
@@ -41,7 +42,7 @@ public:
         Encapsulation encapsulation;
         Wear sending;
         Wear receiving;
-        Trouble trouble{};  // with the disk
+        bool unreserved = false;  // the disk does not cover more numbers
 
         // Earlier runs included.
         SaUsage sent() const noexcept;
@@ -51,7 +52,7 @@ public:
     // `files`: as Config::tunnels. Fills the tunnels' places in `sas`.
     Result<void> open(const Engine& engine, const Config& config, const std::vector<SaFile>& files,
                       std::vector<TunnelSas>& sas, std::uint64_t now = now_s());
-    void top_up(const Config& config, Trouble::Clock::time_point now = Trouble::Clock::now());
+    void top_up(const Config& config, Metrics& metrics, Trouble::Clock::time_point now = Trouble::Clock::now());
     // Warns at soft limits, stops SAs at hard ones. Calls `changed(tunnel)` where workers must learn of it.
     template <class Changed>
     void watch(const Config& config, Metrics& metrics, std::uint64_t now_s, Changed&& changed) {
@@ -63,9 +64,10 @@ public:
     }
     // From a timer, every 50 ms: each tunnel's once a second; of more than 500 tunnels some each time, once in ten
     // seconds at the latest.
-    void write_usage(const Config& config, std::uint64_t tick);
+    void write_usage(const Config& config, Metrics& metrics, std::uint64_t tick,
+                     Trouble::Clock::time_point now = Trouble::Clock::now());
     // When no worker runs any more: the numbers that were not used go back, and the use is written.
-    void give_back(const Config& config);
+    void give_back(const Config& config, Metrics& metrics);
 
     // What workers may use of a tunnel's SAs; of one without static keys, nothing.
     TunnelSas sas_of(std::size_t tunnel) const;
@@ -74,10 +76,12 @@ public:
 private:
     Result<void> open_one(const Engine& engine, const Config& config, std::size_t tunnel, const SaFile& file,
                           std::uint64_t now_s);
-    static void write_usage(const Config& config, Entry& sa);
+    void write_usage(const Config& config, Metrics& metrics, Entry& sa, Trouble::Clock::time_point now);
     static bool watch_one(const Config& config, Metrics& metrics, std::uint64_t now_s, Entry& sa);
     std::vector<Entry> entries_;
     std::vector<std::optional<std::size_t>> entry_of_;  // by tunnel
+    SharedTrouble reserving_;
+    SharedTrouble writing_;
 };
 
 }  // namespace twinspan

@@ -470,6 +470,40 @@ TEST(SaStore, ASoftLimitIsToldOnceAndAHardOneStopsTheSa) {
     EXPECT_EQ(site.tunnel().out, nullptr);
 }
 
+// What Linux had counted before counts, and so does a number from when it is reserved.
+TEST(SaStore, ALimitInPacketsIsToldLikeOneInBytesInBothDirections) {
+    for (const bool outbound : {true, false}) {
+        Site site;
+        FakeSa& sa = site.kernel.add(0x1002, outbound, 2, 1);
+        sa.limits.soft_packets = 110;
+        sa.limits.hard_packets = 120;
+        sa.lifetime.packets = 100;
+        const netlink::SaId id = sa.id;
+        site.dump();
+        const auto use = [&](std::uint32_t packets) {
+            if (outbound) {
+                EXPECT_EQ(site.tunnel().out->reserve_burst(packets).granted, packets);
+            } else {
+                site.tunnel().in.at(0).sa->add_usage(packets, 0);
+            }
+            site.store->tick();
+            site.store->tick();
+        };
+        use(9);
+        EXPECT_TRUE(site.kernel.expired.empty());
+        use(1);
+        EXPECT_EQ(site.kernel.expired, (std::vector{std::pair{id, false}}));
+        use(9);
+        EXPECT_EQ(site.kernel.expired.size(), 1u);
+        EXPECT_TRUE(site.kernel.sas.contains(id));
+        use(1);
+        EXPECT_EQ(site.kernel.expired, (std::vector{std::pair{id, false}, std::pair{id, true}}));
+        EXPECT_EQ(site.tunnel().out, nullptr);
+        EXPECT_EQ(site.metrics[Metric::xfrm_soft_expires], 1u);
+        EXPECT_EQ(site.metrics[Metric::xfrm_hard_expires], 1u);
+    }
+}
+
 TEST(SaStore, AnExpiryThatLinuxDoesNotTakeIsToldAgain) {
     Site site;
     FakeSa& sa = site.kernel.add(0x1002, true, 2, 1);

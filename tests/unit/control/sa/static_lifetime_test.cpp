@@ -42,7 +42,7 @@ protected:
         ASSERT_TRUE(opened) << opened.error().what;
     }
     void restart() {
-        store->give_back(config);
+        store->give_back(config, metrics);
         store.reset();
         open();
     }
@@ -81,7 +81,7 @@ TEST_F(StaticLifetime, WarnsOnceAtNineTenthsAndStopsAtTheLimit) {
     EXPECT_EQ(store->sas_of(0).out, nullptr);
     EXPECT_TRUE(store->sas_of(0).worn_out);
     EXPECT_EQ(store->sas_of(0).in.size(), 1u) << "its own limit is not reached";
-    store->top_up(config);
+    store->top_up(config, metrics);
     EXPECT_EQ(out().reserve_burst(1).granted, 0u) << "nor may a worker with an older snapshot go on";
 }
 
@@ -126,7 +126,7 @@ TEST_F(StaticLifetime, ARestartDoesNotBeginAnew) {
 TEST_F(StaticLifetime, NumbersThatACrashHasCostAreNotPackets) {
     config.tunnels[0].lifetime = {.bytes = 0, .packets = 1000, .seconds = 0};
     EXPECT_EQ(out().reserve_burst(100).granted, 100u);
-    store->write_usage(config, 0);
+    store->write_usage(config, metrics, 0);
     store.reset();
     open();
     EXPECT_GT(out().next_seq(), 1000u);
@@ -143,7 +143,7 @@ TEST_F(StaticLifetime, TheEndOfTheNumbersIsAnEndWithoutAnyConfigured) {
             const std::uint64_t n = std::min(number, out().limit()) - out().next_seq();
             ASSERT_NE(n, 0u);
             ASSERT_EQ(out().reserve_burst(static_cast<std::uint32_t>(n)).granted, n);
-            store->top_up(config);
+            store->top_up(config, metrics);
         }
     };
     use_up_to(end - end / 10 - 1);
@@ -175,7 +175,7 @@ TEST_F(StaticLifetime, WhatWasReceivedIsAReplayAfterTheRestartToo) {
     }
     EXPECT_TRUE(in().replay().accept(kHighest + 1)) << "the peer's next";
     // A crash forgets what came since the last write.
-    store->write_usage(config, 0);
+    store->write_usage(config, metrics, 0);
     EXPECT_TRUE(in().replay().accept(kHighest + 2));
     store.reset();
     open();
@@ -185,7 +185,7 @@ TEST_F(StaticLifetime, WhatWasReceivedIsAReplayAfterTheRestartToo) {
 
 TEST_F(StaticLifetime, AnotherInboundKeyBeginsItsNumbersAnew) {
     EXPECT_TRUE(in().replay().accept(5000));
-    store->give_back(config);
+    store->give_back(config, metrics);
     store.reset();
     inbound_key = 3;
     open();
@@ -197,15 +197,15 @@ TEST_F(StaticLifetime, UseIsWrittenOnceASecond) {
     const auto written = [this] { return read_usage(store->entries()[0].receiving.file, 0).value().highest; };
     EXPECT_TRUE(in().replay().accept(1));
     for (std::uint64_t tick = 0; tick < kTicks; ++tick) {
-        store->write_usage(config, tick);
+        store->write_usage(config, metrics, tick);
     }
     EXPECT_EQ(written(), 1u);
     EXPECT_TRUE(in().replay().accept(2));
     for (std::uint64_t tick = 1; tick < kTicks; ++tick) {
-        store->write_usage(config, tick);
+        store->write_usage(config, metrics, tick);
     }
     EXPECT_EQ(written(), 1u);
-    store->write_usage(config, kTicks);
+    store->write_usage(config, metrics, kTicks);
     EXPECT_EQ(written(), 2u);
 }
 
