@@ -27,7 +27,7 @@ namespace {
 constexpr std::chrono::milliseconds kTick{10};  // also the longest that a change of routes waits
 constexpr std::uint64_t kSaTicks = 5;  // 50 ms, as SaStore::tick() wants
 constexpr std::uint64_t kResolveTicks = 100;  // 1 s, as Linux repeats its own requests
-constexpr std::uint64_t kAuditTicks = 6000;  // 60 s: the mirror against the kernel
+constexpr std::uint64_t kAuditTicks = 6000;  // 60 s: the mirrors against the kernel, one after the other
 constexpr std::uint64_t kRefreshTicks = 3000;  // 30 s, as Linux' base_reachable_time
 
 int make_timer() {
@@ -51,6 +51,11 @@ int make_signals() {
 std::uint32_t next_signal(int fd) {
     signalfd_siginfo info{};
     return ::read(fd, &info, sizeof info) == sizeof info ? info.ssi_signo : 0;
+}
+
+std::uint64_t seconds_since(std::chrono::steady_clock::time_point then) {
+    const auto age = std::chrono::steady_clock::now() - then;
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(age).count());
 }
 
 std::size_t read_number(int fd) {
@@ -255,6 +260,9 @@ void Daemon::tick() {
     if (ticks_ % kAuditTicks == 0 && !mirror_->auditing()) {
         mirror_->request_audit();
     }
+    if (xfrm_ && ticks_ % kAuditTicks == kAuditTicks / 2) {
+        xfrm_->request_audit();
+    }
     if (ticks_ % kResolveTicks == 0) {
         resolve_neighbours();
         if (refresh_linkdown_rules()) {
@@ -289,11 +297,7 @@ void Daemon::update_metrics() {
     metrics_.set(Metric::mirror_routes, mirror_->state().routes().size());
     metrics_.set(Metric::mirror_audits, mirror.audits);
     metrics_.set(Metric::mirror_audit_difference, mirror.audit_difference);
-    const auto audit_age = std::chrono::steady_clock::now() - last_audit_;
-    metrics_.set(Metric::mirror_audit_age_seconds,
-                 mirror.audits == 0
-                     ? 0
-                     : static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::seconds>(audit_age).count()));
+    metrics_.set(Metric::mirror_audit_age_seconds, mirror.audits == 0 ? 0 : seconds_since(last_audit_));
     metrics_.set(Metric::mirror_lag_us, static_cast<std::uint64_t>(feed_.last_lag().count()));
     metrics_.set(Metric::mirror_lag_median_us, static_cast<std::uint64_t>(feed_.median_lag().count()));
     metrics_.set(Metric::mirror_waiting, feed_.waiting());
@@ -309,6 +313,9 @@ void Daemon::update_metrics() {
         metrics_.set(Metric::xfrm_truncated, xfrm.truncated);
         metrics_.set(Metric::xfrm_overruns, xfrm.overruns);
         metrics_.set(Metric::xfrm_resyncs, xfrm.resyncs);
+        metrics_.set(Metric::xfrm_audits, xfrm.audits);
+        metrics_.set(Metric::xfrm_audit_difference, xfrm.audit_difference);
+        metrics_.set(Metric::xfrm_audit_age_seconds, xfrm.audits == 0 ? 0 : seconds_since(xfrm.audited));
         metrics_.set(Metric::ike_overdue, dataplane_->ike().overdue().read());
     }
 }

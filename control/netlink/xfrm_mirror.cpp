@@ -21,6 +21,7 @@ namespace {
 constexpr int kAnswerTimeoutMs = 5000;
 constexpr std::chrono::milliseconds kRetry{100};
 constexpr unsigned kReadsPerCall = 64;
+constexpr unsigned kAuditReads = 8;  // of a tick: some 50 SAs each
 
 std::span<std::byte> bytes_of(SecretBytes& buffer) noexcept {
     return std::as_writable_bytes(std::span{buffer.data(), buffer.size()});
@@ -74,20 +75,26 @@ Result<void> XfrmMirror::on_readable() {
             continue;
         }
         const Wipe wipe{buffer_, read->bytes};
-        static_cast<void>(take(Message{bytes_of(buffer_).first(read->bytes)}, false));
+        static_cast<void>(take(Message{bytes_of(buffer_).first(read->bytes)}, Source::events));
     }
     listener_.commit();
-    tick();
+    resync_if_due();
     return {};
 }
 
 void XfrmMirror::tick() {
+    resync_if_due();
+    step_audit();
+}
+
+void XfrmMirror::resync_if_due() {
     if (resync_due_ && !behind_ && Clock::now() >= not_before_) {
         resync();
     }
 }
 
 bool XfrmMirror::resync() {
+    audit_.reset();
     listener_.begin_dump();
     const Result<void> done = dump();
     listener_.end_dump(done.has_value());
@@ -109,7 +116,12 @@ bool XfrmMirror::resync() {
     return true;
 }
 
-Result<void> XfrmMirror::ask_dump(Socket& socket) {
+// A socket of its own for each: what an earlier dump left unread is gone with it.
+Result<Socket> XfrmMirror::begin_dump() {
+    Result<Socket> socket = Socket::open_xfrm();
+    if (!socket) {
+        return socket;
+    }
     struct {
         nlmsghdr header{};
         nlattr head{};
@@ -121,17 +133,16 @@ Result<void> XfrmMirror::ask_dump(Socket& socket) {
     request.header.nlmsg_seq = ++sequence_;
     request.head = {sizeof(nlattr) + 1, XFRMA_PROTO};
     request.proto[0] = IPPROTO_ESP;
-    return socket.send(std::as_bytes(std::span{&request, 1}));
+    if (auto asked = socket->send(std::as_bytes(std::span{&request, 1})); !asked) {
+        return std::unexpected(asked.error());
+    }
+    return socket;
 }
 
-// A socket of its own for each: what an earlier dump left unread is gone with it.
 Result<void> XfrmMirror::dump() {
-    Result<Socket> socket = Socket::open_xfrm();
+    Result<Socket> socket = begin_dump();
     if (!socket) {
         return std::unexpected(socket.error());
-    }
-    if (auto asked = ask_dump(*socket); !asked) {
-        return asked;
     }
     for (;;) {
         pollfd ready{socket->fd(), POLLIN, 0};
@@ -149,7 +160,7 @@ Result<void> XfrmMirror::dump() {
             return malformed("dumping SAs: the kernel had no room for the answer");
         }
         const Wipe wipe{buffer_, read->bytes};
-        switch (take(Message{bytes_of(buffer_).first(read->bytes)}, true)) {
+        switch (take(Message{bytes_of(buffer_).first(read->bytes)}, Source::dump)) {
             case Dumped::complete:
                 return {};
             case Dumped::failed:
@@ -160,20 +171,78 @@ Result<void> XfrmMirror::dump() {
     }
 }
 
-XfrmMirror::Dumped XfrmMirror::take(Message bytes, bool dumping) {
+void XfrmMirror::request_audit() {
+    Result<Socket> socket = begin_dump();
+    if (!socket) {
+        give_up_audit(socket.error().what);
+        return;
+    }
+    audit_.emplace(Audit{.socket = std::move(*socket)});
+    listener_.begin_audit();
+}
+
+// Linux goes on with its list as it is read. Events of what it had shown or passed over are all here a tick later.
+void XfrmMirror::step_audit() {
+    if (audit_ && audit_->dumped && !behind_) {
+        end_audit();
+    }
+    for (unsigned reads = 0; audit_ && !audit_->dumped && reads < kAuditReads; ++reads) {
+        const Result<Read> read = audit_->socket.read(bytes_of(buffer_));
+        if (!read) {
+            give_up_audit(read.error().what);
+            return;
+        }
+        if (read->outcome == ReadOutcome::drained) {
+            return;
+        }
+        if (read->outcome == ReadOutcome::overrun) {
+            explicit_bzero(buffer_.data(), buffer_.size());
+            give_up_audit("the kernel had no room for the answer");
+            return;
+        }
+        const Wipe wipe{buffer_, read->bytes};
+        const Dumped done = take(Message{bytes_of(buffer_).first(read->bytes)}, Source::audit);
+        if (done == Dumped::failed) {
+            give_up_audit(refusal_);
+            return;
+        }
+        audit_->dumped = done == Dumped::complete;
+    }
+}
+
+void XfrmMirror::end_audit() {
+    audit_.reset();
+    ++metrics_.audits;
+    metrics_.audit_difference = listener_.end_audit();
+    metrics_.audited = Clock::now();
+    resync_due_ |= metrics_.audit_difference != 0;
+    if (audits_.ends()) {
+        say("SAs are compared again");
+    }
+}
+
+void XfrmMirror::give_up_audit(const std::string& why) {
+    audit_.reset();
+    ++metrics_.errors;
+    if (audits_.begins_or_lasts(Clock::now())) {
+        say("comparing SAs: " + why);
+    }
+}
+
+XfrmMirror::Dumped XfrmMirror::take(Message bytes, Source source) {
     while (!bytes.empty()) {
         const Result<MessageHeader> header = decode_header(bytes);
         if (!header) {
             ++metrics_.truncated;
             request_resync();
-            if (dumping) {
+            if (source != Source::events) {
                 refusal_ = header.error().what;
                 return Dumped::failed;
             }
             problem(header.error().what);
             return Dumped::more;
         }
-        if (const Dumped done = take_one(bytes.first(header->length), dumping); done != Dumped::more) {
+        if (const Dumped done = take_one(bytes.first(header->length), source); done != Dumped::more) {
             return done;
         }
         bytes = bytes.subspan(std::min(padded(header->length), bytes.size()));
@@ -181,7 +250,8 @@ XfrmMirror::Dumped XfrmMirror::take(Message bytes, bool dumping) {
     return Dumped::more;
 }
 
-XfrmMirror::Dumped XfrmMirror::take_one(Message message, bool dumping) {
+XfrmMirror::Dumped XfrmMirror::take_one(Message message, Source source) {
+    const bool dumping = source != Source::events;
     const MessageHeader header = *decode_header(message);
     if (header.type == NLMSG_DONE) {
         return dumping ? Dumped::complete : Dumped::more;
@@ -195,8 +265,10 @@ XfrmMirror::Dumped XfrmMirror::take_one(Message message, bool dumping) {
     auto event = decode_xfrm(message);
     if (!event) {
         problem(event.error().what);  // the others go on
-    } else if (*event) {
+    } else if (*event && source != Source::audit) {
         listener_.apply(std::move(**event));
+    } else if (auto* sa = *event ? std::get_if<SaEvent>(&**event) : nullptr) {
+        listener_.audit(std::move(*sa));
     }
     return Dumped::more;
 }

@@ -1,5 +1,6 @@
-// Tells a listener of Linux's ESP SAs: events as they come, and dumps (mark and sweep) at the start and after an
-// overrun. One thread; the buffer that keys pass through is locked memory and wiped after every read.
+// Tells a listener of Linux's ESP SAs: events as they come, dumps (mark and sweep) at the start and after an overrun,
+// and audits, which read some SAs at a time. One thread; the buffer that keys pass through is locked memory and wiped
+// after every read.
 #pragma once
 
 #include "control/netlink/decode.hpp"
@@ -29,6 +30,12 @@ public:
     virtual void end_dump(bool complete) = 0;
     // After a batch of the above: the time to act on it.
     virtual void commit() = 0;
+    // Between begin and end, every SA that Linux has; events come in between, and a dump ends it without an end.
+    virtual void begin_audit() = 0;
+    virtual void audit(SaEvent sa) = 0;
+    // Every event from before the last of them was applied. Returns how many SAs are not as Linux has them; a resync
+    // follows where there are any.
+    virtual std::uint64_t end_audit() = 0;
 };
 
 struct XfrmMetrics {
@@ -37,6 +44,9 @@ struct XfrmMetrics {
     std::uint64_t overruns = 0;  // the kernel dropped events
     std::uint64_t resyncs = 0;  // complete dumps
     std::uint64_t truncated = 0;  // reads that ended within a message
+    std::uint64_t audits = 0;  // completed
+    std::uint64_t audit_difference = 0;  // of the last one
+    std::chrono::steady_clock::time_point audited{};  // its end
 };
 
 class XfrmMirror {
@@ -55,7 +65,10 @@ public:
     // Dumps now. A failure is named, and tried again from tick().
     bool resync();
     void request_resync() noexcept { resync_due_ = true; }
-    // From a timer: the dumps that are due.
+    // Compares, some hundred SAs with each tick(). One that is under way begins anew.
+    void request_audit();
+    bool auditing() const noexcept { return audit_.has_value(); }
+    // From a timer: the dumps that are due, and the audit's next step.
     void tick();
 
     const XfrmMetrics& metrics() const noexcept { return metrics_; }
@@ -63,11 +76,20 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
     XfrmMirror(XfrmListener& listener, Problem on_problem, Socket events);
+    enum class Source : std::uint8_t { events, dump, audit };
     enum class Dumped : std::uint8_t { more, complete, failed };
-    Result<void> ask_dump(Socket& socket);
+    struct Audit {
+        Socket socket;
+        bool dumped = false;
+    };
+    Result<Socket> begin_dump();
     Result<void> dump();
-    Dumped take(Message bytes, bool dumping);
-    Dumped take_one(Message message, bool dumping);
+    void resync_if_due();
+    void step_audit();
+    void end_audit();
+    void give_up_audit(const std::string& why);
+    Dumped take(Message bytes, Source source);
+    Dumped take_one(Message message, Source source);
     void problem(std::string_view what);
     void say(std::string_view what) const;
 
@@ -83,6 +105,8 @@ private:
     std::uint32_t sequence_ = 0;
     std::string refusal_;  // why the kernel ended the dump under way
     Trouble dumps_;
+    std::optional<Audit> audit_;
+    Trouble audits_;
 };
 
 }  // namespace twinspan::netlink

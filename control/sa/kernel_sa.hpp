@@ -60,6 +60,10 @@ public:
     InboundSa* in() const noexcept { return in_.get(); }
     const Encapsulation& encapsulation() const noexcept { return encapsulation_; }
     const KeyFingerprint& key() const noexcept { return key_; }
+    // An event that says this is about the same SA.
+    bool is(const SaMatch& match, const KeyFingerprint& key) const noexcept {
+        return key_ == key && (out_ != nullptr) == match.outbound && tunnel_ == match.tunnel;
+    }
     // Linux's: the other side's address.
     const IpAddress& peer() const noexcept { return peer_; }
     EspLayout layout() const noexcept { return out_ ? out_->layout() : in_->layout(); }
@@ -72,6 +76,7 @@ public:
     bool worn_out = false;  // outbound: it went dry in use
     std::uint64_t quiet_until = 0;  // tick of the next line on a refused write
     bool seen = true;  // in the dump under way
+    bool audited = true;  // in the audit under way
     std::uint64_t since_tick = 0;  // outbound: when it was added
     bool released = false;  // outbound: no longer in use, with numbers to give back
 

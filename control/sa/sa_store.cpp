@@ -89,56 +89,22 @@ void SaStore::act_on(netlink::XfrmEvent event) {
     }
 }
 
-void SaStore::begin_dump() {
-    commit();  // what came before it
-    dumping_ = true;
-    for (auto& [id, sa] : sas_) {
-        sa->seen = false;
-    }
-    for (auto& [id, refused] : refused_) {
-        refused.seen = false;
-    }
-}
-
-// The oldest first, as events would have brought them. Linux knows their age in seconds and dumps the newest first.
-void SaStore::end_dump(bool complete) {
-    dumping_ = false;
-    batch_began_ = Clock::now();
-    std::ranges::reverse(dumped_);
-    std::ranges::stable_sort(dumped_, {}, [](const netlink::SaEvent& sa) { return sa.lifetime.add_time; });
-    for (netlink::SaEvent& sa : std::exchange(dumped_, {})) {
-        take(std::move(sa));
-    }
-    if (!complete) {
-        return;
-    }
-    std::vector<netlink::SaId> gone;
-    for (const auto& [id, sa] : sas_) {
-        if (!sa->seen) {
-            gone.push_back(id);
-        }
-    }
-    std::ranges::for_each(gone, [this](const netlink::SaId& id) { remove(id); });
-    gone.clear();
-    for (const auto& [id, refused] : refused_) {
-        if (!refused.seen) {
-            gone.push_back(id);
-        }
-    }
-    std::ranges::for_each(gone, [this](const netlink::SaId& id) { forget_refusal(id); });
+SaConfig SaStore::config_of(netlink::SaEvent& event, const SaMatch& match) {
+    return {.spi = event.id.spi,
+            .suite = match.suite,
+            .keymat = std::move(event.algorithms.keymat),
+            .width = event.esn ? SequenceWidth::bits64 : SequenceWidth::bits32,
+            .icv_len = match.icv_len};
 }
 
 void SaStore::take(netlink::SaEvent event) {
+    suspects_.erase(event.id);
     const auto match = matcher_.match(event);
     if (!match) {
         refuse(event, match.error().metric, match.error().why);
         return;
     }
-    const SaConfig config{.spi = event.id.spi,
-                          .suite = match->suite,
-                          .keymat = std::move(event.algorithms.keymat),
-                          .width = event.esn ? SequenceWidth::bits64 : SequenceWidth::bits32,
-                          .icv_len = match->icv_len};
+    const SaConfig config = config_of(event, *match);
     const KeyFingerprint key = fingerprint(engine_, config);
     const auto known = sas_.find(event.id);
     if (known == sas_.end()) {
@@ -146,7 +112,7 @@ void SaStore::take(netlink::SaEvent event) {
         return;
     }
     KernelSa& sa = *known->second;
-    if (sa.key() == key && (sa.out() != nullptr) == match->outbound && sa.tunnel() == match->tunnel) {
+    if (sa.is(*match, key)) {
         sa.seen = true;
         sa.update(event);
         attempt(sa, sa.reassert(*kernel_, event.replay.sent));
@@ -228,6 +194,7 @@ void SaStore::forget_refusal(const netlink::SaId& id) {
 }
 
 void SaStore::remove(const netlink::SaId& id) {
+    suspects_.erase(id);
     forget_refusal(id);
     auto node = sas_.extract(id);
     if (node.empty()) {

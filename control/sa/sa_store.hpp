@@ -79,6 +79,10 @@ public:
     // One publication for all that came in one batch, and one before it for what is inbound. Publications take at most
     // half of the time: one that would come too early waits for a later call.
     void commit() override;
+    // An audit changes nothing here and writes nothing to Linux.
+    void begin_audit() override;
+    void audit(netlink::SaEvent sa) override;
+    std::uint64_t end_audit() override;
     // Workers have not been told of all yet.
     bool waiting() const noexcept { return !changed_.empty(); }
 
@@ -112,6 +116,7 @@ private:
     void take_batch();
     void act_on(netlink::XfrmEvent event);
     void take(netlink::SaEvent event);
+    static SaConfig config_of(netlink::SaEvent& event, const SaMatch& match);
     void add(netlink::SaEvent event, const SaMatch& match, const SaConfig& config, const KeyFingerprint& key);
     bool conflicts(const netlink::SaEvent& event, const SaMatch& match, const KeyFingerprint& key);
     void refuse(const netlink::SaEvent& event, Metric metric, const std::string& why, bool for_another = false);
@@ -160,6 +165,7 @@ private:
     std::map<std::uint32_t, PeerAddress> heard_;  // by inbound SPI, of SAs in UDP
     std::optional<netlink::SaId> checkpoint_at_;  // where a round of checkpoints goes on
     Clock::time_point not_before_{};  // the next publication
+    std::set<netlink::SaId> suspects_;  // of the audit under way: not as Linux has shown them
     bool dumping_ = false;
     bool wants_resync_ = false;
     std::uint64_t ticks_ = 0;

@@ -335,6 +335,11 @@ struct Listener : XfrmListener {
     void begin_dump() override {}
     void end_dump(bool whole) override { complete += whole ? 1 : 0; }
     void commit() override { ++commits; }
+    void begin_audit() override { audited = 0; }
+    void audit(SaEvent) override { ++audited; }
+    std::uint64_t end_audit() override { return difference; }
+    unsigned audited = 0;
+    std::uint64_t difference = 0;
 };
 
 // In a network namespace of its own: no SA of the machine is in the way.
@@ -477,6 +482,72 @@ TEST(XfrmSocket, WhatWasQueuedBeforeAnOverrunIsReadBeforeTheDump) {
         EXPECT_EQ(listener.complete, 1u);
         EXPECT_GT(listener.applied, 64u);
         EXPECT_EQ(listener.late, 0u);
+    });
+}
+
+TEST(XfrmSocket, AnAuditReadsSomeAtATimeAndADifferenceLeadsToADump) {
+    in_namespace([] {
+        constexpr std::uint32_t kSas = 3000;
+        Listener listener;
+        auto opened = XfrmMirror::open(listener, {});
+        ASSERT_TRUE(opened) << opened.error().what;
+        XfrmMirror& mirror = **opened;
+        Reserved kernel;
+        for (std::uint32_t i = 0; i < kSas; ++i) {
+            kernel.reserve(0x5000 + i);
+        }
+        const auto audit = [&] {
+            unsigned most = 0;
+            mirror.request_audit();
+            for (unsigned before = 0; mirror.auditing(); before = listener.audited) {
+                mirror.tick();
+                most = std::max(most, listener.audited - before);
+            }
+            return most;
+        };
+        EXPECT_LT(audit(), kSas / 3) << "of one step";
+        EXPECT_EQ(listener.audited, kSas);
+        EXPECT_EQ(mirror.metrics().audits, 1u);
+        EXPECT_EQ(mirror.metrics().audit_difference, 0u);
+        EXPECT_EQ(listener.complete, 0u) << "no difference, no dump";
+        EXPECT_EQ(listener.applied, 0u);
+        listener.difference = 5;
+        audit();
+        EXPECT_EQ(mirror.metrics().audit_difference, 5u);
+        mirror.tick();
+        EXPECT_EQ(listener.complete, 1u);
+        EXPECT_EQ(listener.larval, kSas);
+        mirror.request_audit();
+        mirror.tick();
+        EXPECT_TRUE(mirror.resync());
+        EXPECT_FALSE(mirror.auditing()) << "a dump says more";
+        EXPECT_EQ(mirror.metrics().audits, 2u);
+    });
+}
+
+TEST(XfrmSocket, AnAuditThatCannotBeginIsNamedOnce) {
+    in_namespace([] {
+        Listener listener;
+        std::vector<std::string> lines;
+        auto mirror = XfrmMirror::open(listener, [&](std::string_view what) { lines.emplace_back(what); });
+        ASSERT_TRUE(mirror) << mirror.error().what;
+        rlimit normal{};
+        ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &normal), 0);
+        const rlimit none{0, normal.rlim_max};
+        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);  // no socket can be had
+        for (int i = 0; i < 3; ++i) {
+            (*mirror)->request_audit();
+            EXPECT_FALSE((*mirror)->auditing());
+        }
+        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &normal), 0);
+        EXPECT_EQ(lines.size(), 1u);
+        EXPECT_EQ((*mirror)->metrics().errors, 3u);
+        (*mirror)->request_audit();
+        for (int i = 0; i < 3; ++i) {
+            (*mirror)->tick();
+        }
+        EXPECT_EQ((*mirror)->metrics().audits, 1u);
+        EXPECT_EQ(lines.size(), 2u);
     });
 }
 

@@ -52,6 +52,14 @@ struct Site {
         store->end_dump(true);
         store->commit();
     }
+    // All of what Linux has now, in one go.
+    std::uint64_t audit() {
+        store->begin_audit();
+        for (const auto& [id, sa] : kernel.sas) {
+            store->audit(kernel.event(sa));
+        }
+        return store->end_audit();
+    }
     void crash() {
         store.reset();
         world.sas.clear();
