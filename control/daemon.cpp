@@ -28,6 +28,7 @@ constexpr std::chrono::milliseconds kTick{10};  // also the longest that a chang
 constexpr std::uint64_t kSaTicks = 5;  // 50 ms, as SaStore::tick() wants
 constexpr std::uint64_t kResolveTicks = 100;  // 1 s, as Linux repeats its own requests
 constexpr std::uint64_t kAuditTicks = 6000;  // 60 s: the mirrors against the kernel, one after the other
+constexpr std::uint64_t kLinkTicks = 1000;  // 10 s after the start, a port without link has none
 constexpr std::uint64_t kRefreshTicks = 3000;  // 30 s, as Linux' base_reachable_time
 
 int make_timer() {
@@ -163,6 +164,7 @@ void Daemon::follow_kernel_links(const netlink::KernelState& state) {
             stale_ |= failover_->port_changed(i, up);
         } else {
             world_.ports[i].up = up;
+            world_.ports[i].awaited = !up;
         }
     }
 }
@@ -247,6 +249,9 @@ void Daemon::on_audit(const netlink::AuditReport& report) {
 void Daemon::tick() {
     ++ticks_;
     poll_links();
+    if (ticks_ == kLinkTicks) {
+        failover_->await_ports_no_longer();
+    }
     compile_if_due();
     follow_routes();
     dataplane_->reclaim();

@@ -62,7 +62,7 @@ Result<void> Daemon::follow_configuration(ReloadPlan plan) {
     Config before = std::exchange(world_.config, std::move(plan.config));
     if (auto done = failover_->follow_configuration(plan.routes); !done) {
         world_.config = std::move(before);
-        if (const auto back = failover_->follow_configuration(true); !back) {
+        if (const auto back = failover_->take_back(); !back) {
             spdlog::error("the former configuration: {}", back.error().what);
         }
         return done;

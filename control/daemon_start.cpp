@@ -150,7 +150,7 @@ Result<void> Daemon::open_dataplane() {
                 "turn that off (ethtool -K {} rxvlan off)",
                 port.name, port.shared, port.shared);
         }
-        world_.ports.push_back({info->mac, true});
+        world_.ports.push_back({.mac = info->mac, .up = true, .awaited = true});
         ports_.push_back(std::move(*info));
     }
     return {};

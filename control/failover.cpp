@@ -48,11 +48,16 @@ std::vector<bool> carriers_of(const Snapshot& snapshot) {
     return carriers;
 }
 
+Error no_room_for_guard(const IpPrefix& prefix) {
+    return {"encrypt " + prefix.text() + ": no room in the routing table, raise 'limits'"};
+}
+
 }  // namespace
 
 bool equivalent(const Snapshot& a, const Snapshot& b) noexcept {
     return a.buckets == b.buckets && same(a.groups, b.groups) && same(a.egresses, b.egresses) &&
-           same(a.tunnels, b.tunnels) && same(a.legs, b.legs) && a.inbound_sas == b.inbound_sas;
+           same(a.tunnels, b.tunnels) && same(a.legs, b.legs) && a.inbound_sas == b.inbound_sas &&
+           std::ranges::equal(a.pools, b.pools, {}, &NatPool::down, &NatPool::down);
 }
 
 Result<std::unique_ptr<const Snapshot>> Failover::first() {
@@ -74,8 +79,7 @@ Result<std::unique_ptr<const Snapshot>> Failover::first() {
 Result<void> Failover::find_room_for_guards() const {
     for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
         if (without_room_.contains(prefix)) {
-            return std::unexpected(
-                Error{"encrypt " + prefix.text() + ": no room in the routing table, raise 'limits'"});
+            return std::unexpected(no_room_for_guard(prefix));
         }
     }
     return {};
@@ -91,7 +95,32 @@ Result<void> Failover::find_room_for_pools() const {
     return {};
 }
 
+// Entries of the prefixes that are to be guarded, which do as the packets there are done to already, but never in
+// clear.
+Result<void> Failover::make_room_for_guards(std::vector<IpPrefix>& made) {
+    for (const IpPrefix& prefix : encrypt_prefixes(world_.config)) {
+        if (plan().fib.contains(prefix) && !without_room_.contains(prefix)) {
+            continue;
+        }
+        const auto around = longest_match(plan().fib, prefix);
+        const RouteResult now = around ? around->second : RouteResult::dropped(Drop::no_route);
+        if (now.kind() == RouteKind::local || now.kind() == RouteKind::pool) {
+            continue;  // these need no guard
+        }
+        if (!tables_.insert(prefix, {now.kind(), now.index(), true})) {
+            return std::unexpected(no_room_for_guard(prefix));
+        }
+        made.push_back(prefix);
+    }
+    return {};
+}
+
 Result<void> Failover::follow_configuration(bool routes) {
+    std::vector<IpPrefix> made;
+    if (auto room = make_room_for_guards(made); !room) {
+        std::ranges::for_each(made, [this](const IpPrefix& prefix) { tables_.erase(prefix); });
+        return room;
+    }
     planner_->read_configuration();
     PlanChanges changes = routes ? planner_->compile() : planner_->refresh();
     // A pool's entry leads to no group, and a number that a snapshot has no pool for ends in a drop.
@@ -105,7 +134,19 @@ Result<void> Failover::follow_configuration(bool routes) {
     }
     must_publish_ = true;
     apply(std::move(changes));
-    return find_room_for_guards();
+    for (const IpPrefix& prefix : made) {
+        if (!plan().fib.contains(prefix)) {
+            tables_.erase(prefix);
+        }
+    }
+    return {};
+}
+
+Result<void> Failover::take_back() {
+    planner_->read_configuration();
+    apply(planner_->compile());
+    const auto guards = find_room_for_guards();
+    return guards ? find_room_for_pools() : guards;
 }
 
 void Failover::announce() {
@@ -133,13 +174,28 @@ void Failover::apply(PlanChanges changes) {
 }
 
 bool Failover::port_changed(std::size_t port, bool up) {
-    if (world_.ports[port].up == up) {
+    PortState& state = world_.ports[port];
+    state.awaited = state.awaited && !up;
+    if (state.up == up) {
         return false;
     }
-    world_.ports[port].up = up;
+    state.up = up;
     repair(Metric::failover_port, up ? spdlog::level::info : spdlog::level::warn,
            "port " + world_.config.ports[port].name + (up ? " is up" : " is down"));
     return true;
+}
+
+void Failover::await_ports_no_longer() {
+    std::string names;
+    for (std::size_t i = 0; i < world_.ports.size(); ++i) {
+        if (std::exchange(world_.ports[i].awaited, false)) {
+            names += " " + world_.config.ports[i].name;
+        }
+    }
+    if (!names.empty()) {
+        spdlog::warn("no link since the start:{}", names);
+        publish(assemble(plan(), world_, generation_ + 1));
+    }
 }
 
 bool Failover::drain(Link link, bool drained) {

@@ -44,16 +44,19 @@ public:
 
     // Reads the whole world again. Publishes, then changes routes, so that no route names what is not there yet.
     void recompile();
-    // After a change of World::config, with one publication. Addresses of pools are in the FIB before sessions can
-    // begin on them. `routes`: what they mean has changed. An error, when all is done: the FIB has no room for the
-    // guard of an encrypted prefix, or for a pool.
+    // After a change of World::config, with one publication. Guards of encrypted prefixes and addresses of pools are in
+    // the FIB before. `routes`: what they mean has changed. An error: it has no room for one of them, and workers act
+    // as they did; put the configuration back and call take_back().
     Result<void> follow_configuration(bool routes);
+    Result<void> take_back();
     // The same without routes, and the routes of some prefixes alone: each costs what has changed.
     void refresh();
     void routes_changed(std::span<const IpPrefix> prefixes);
 
-    // The fast path: one publication, no look at routes. All return whether anything changed.
+    // The fast path: one publication, no look at routes. Returned is whether anything changed.
     bool port_changed(std::size_t port, bool up);
+    // A while after the start: a port without link until then is as one that has lost it.
+    void await_ports_no_longer();
     bool drain(Link link, bool drained);
     bool drain_tunnel(std::size_t tunnel, bool drained);
     // Neighbours that Linux has given up on, and those that it has again: these the next compile takes back, with the
@@ -78,6 +81,7 @@ private:
     // Whether workers got a new snapshot for it.
     bool repair(Metric cause, spdlog::level::level_enum level, const std::string& what);
     void publish(std::unique_ptr<Snapshot> next);
+    Result<void> make_room_for_guards(std::vector<IpPrefix>& made);
     Result<void> find_room_for_guards() const;
     Result<void> find_room_for_pools() const;
     void apply(PlanChanges changes);

@@ -17,6 +17,11 @@ bool has_failed(const World& world, std::uint16_t leg, const std::optional<IpAdd
     return gateway && world.failed.contains({leg, *gateway});
 }
 
+// A link takes its time after a start. Sessions of an earlier run on a pool of its own wait for it.
+bool is_awaited(const World& world, const Leg& leg) noexcept {
+    return leg.port < world.ports.size() && world.ports[leg.port].awaited;
+}
+
 Quality quality(const Plan& plan, const World& world, const HopKey& hop) {
     if (hop.is_tunnel()) {
         return tunnel_state(plan, world, hop.tunnel) == TunnelState::up ? Quality::good : Quality::unusable;
@@ -202,7 +207,7 @@ std::unique_ptr<Snapshot> assemble(Plan& plan, const World& world, std::uint64_t
     }
     for (NatPool& pool : snapshot->pools) {
         pool.down = pool.link != Link::none && std::ranges::none_of(snapshot->legs, [&](const Leg& leg) {
-            return leg.zone == pool.zone && leg.link == pool.link && leg.up;
+            return leg.zone == pool.zone && leg.link == pool.link && (leg.up || is_awaited(world, leg));
         });
     }
     set_tunnels(*snapshot, plan, world);

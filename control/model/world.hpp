@@ -38,6 +38,7 @@ struct KernelView {
 struct PortState {
     MacAddress mac{};
     bool up = true;
+    bool awaited = false;  // not seen up since the start, which is a short while ago
 };
 
 struct InboundRef {

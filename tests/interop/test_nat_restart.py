@@ -6,7 +6,7 @@ import struct
 import time
 
 import pytest
-from harness import Site
+from harness import Site, eventually
 from packets import *
 from test_nat import M365, echo, inside_again, reply_to, tcp, udp
 
@@ -80,6 +80,30 @@ def test_conversations_go_on(fresh, how):
         again = fresh.primary.expect(lambda f: has(packet[Raw])(f))
         assert (again[IP].src, bytes(again[IP].payload)[:2]) == (outside[IP].src, bytes(outside[IP].payload)[:2])
     fresh.expect_exact_accounting()
+
+
+def test_sessions_of_a_links_own_pool_wait_for_the_link(fresh):
+    text = fresh.config.read_text()
+    own = text.replace("nat: { pool: [198.51.100.0/28] }", "nat: { pool: { primary: [198.51.100.0/29], secondary: [198.51.100.8/29] } }")
+    assert own != text
+    fresh.config.write_text(own)
+    fresh.start()
+    packet, outside = open_session(fresh, tcp())
+    fresh.daemon.kill()
+    fresh.namespace.set_carrier("primary", False)
+    fresh.daemon.start()
+    eventually(lambda: fresh.daemon.named("ports")["primary"]["link"] == "down")
+    assert left_out(fresh) == {}
+    time.sleep(1.5)  # the table is gone over once a second
+    fresh.namespace.set_carrier("primary", True)
+    eventually(lambda: fresh.daemon.named("ports")["primary"]["link"] == "up")
+    fresh.namespace.ip(f"neighbour replace {LAN_HOST} lladdr {LAN_MAC} dev lan nud permanent")
+    eventually(lambda: any(n["address"] == LAN_HOST and n["mac"] for n in fresh.daemon.show("neighbours")))
+    fresh.quiet()
+    answer(fresh, packet, outside)
+    fresh.namespace.set_carrier("primary", False)
+    eventually(lambda: not fresh.daemon.show("nat")["sessions"], message="a dead link's sessions stay")
+    fresh.namespace.set_carrier("primary", True)
 
 
 def test_the_last_session_before_a_kill_is_there(fresh):

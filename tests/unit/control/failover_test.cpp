@@ -22,9 +22,11 @@ public:
     void synchronize() override { calls.push_back("synchronize"); }
     Result<void> insert(const IpPrefix& prefix, RouteResult result) override {
         calls.push_back("insert " + prefix.text());
-        if (full) {
+        if (full || (!fib.contains(prefix) && room == 0)) {
             return std::unexpected(Error{"no room"});
         }
+        room -= fib.contains(prefix) ? 0 : 1;
+        inserted.push_back(result);
         fib.insert_or_assign(prefix, result);
         return {};
     }
@@ -38,7 +40,9 @@ public:
     FibPlan fib;
     std::map<std::uint16_t, bool> carrier;
     std::unique_ptr<const Snapshot> current;
+    std::vector<RouteResult> inserted;
     bool full = false;
+    std::size_t room = 1000;  // for so many more prefixes
 };
 
 class FailoverTest : public testing::Test, public TestWorld {
@@ -95,6 +99,36 @@ TEST_F(FailoverTest, a_port_that_fails_costs_one_publication_and_no_route) {
     EXPECT_TRUE(tables.carrier[6]);
     EXPECT_FALSE(failover.port_changed(1, false));
     EXPECT_EQ(tables.calls.size(), 1u);
+}
+
+// As at a start: the pool has sessions of an earlier run.
+TEST_F(FailoverTest, a_links_own_pool_waits_for_the_link_after_a_start) {
+    world.config.pools[0].link = Link::secondary;
+    for (const bool comes : {true, false}) {
+        world.ports[2] = {.mac = world.ports[2].mac, .up = false, .awaited = true};
+        ASSERT_TRUE(failover.follow_configuration(true));
+        EXPECT_FALSE(tables.current->legs[msft_sec].up);
+        EXPECT_FALSE(tables.current->pools[0].down);
+        if (comes) {
+            EXPECT_TRUE(failover.port_changed(2, true));
+            EXPECT_FALSE(tables.current->pools[0].down);
+        }
+        tables.calls.clear();
+        failover.await_ports_no_longer();
+        EXPECT_EQ(tables.current->pools[0].down, !comes);
+        EXPECT_EQ(tables.calls.size(), comes ? 0u : 1u);
+    }
+}
+
+TEST_F(FailoverTest, a_link_that_was_seen_up_is_not_waited_for) {
+    world.config.pools[0].link = Link::secondary;
+    world.ports[2].awaited = true;
+    ASSERT_TRUE(failover.follow_configuration(true));
+    EXPECT_FALSE(failover.port_changed(2, true)) << "as was thought";
+    EXPECT_TRUE(failover.port_changed(2, false));
+    EXPECT_TRUE(tables.current->pools[0].down);
+    EXPECT_TRUE(failover.port_changed(2, true));
+    EXPECT_FALSE(tables.current->pools[0].down);
 }
 
 TEST_F(FailoverTest, a_drained_link_keeps_its_legs_up) {
@@ -400,18 +434,49 @@ TEST_F(FailoverTest, a_reload_says_that_a_pool_finds_no_room_and_can_be_taken_ba
     EXPECT_EQ(done.error().what, "pool 198.51.100.32/31: no room in the routing table, raise 'limits'");
     tables.full = false;
     world.config = before;
-    EXPECT_TRUE(failover.follow_configuration(true));
+    EXPECT_TRUE(failover.take_back());
+    EXPECT_EQ(std::ranges::count(tables.calls, "publish"), 0);
     EXPECT_TRUE(tables.fib == failover.current_plan().fib);
     EXPECT_FALSE(tables.fib.contains(pfx("198.51.100.32/31")));
     EXPECT_FALSE(tables.current->pools[0].holds(ip("198.51.100.32").v4()));
 }
 
-TEST_F(FailoverTest, a_reload_says_that_a_guard_finds_no_room) {
-    tables.full = true;
-    world.config.encrypt4.push_back({ip("10.30.0.0").v4(), 16});
+TEST_F(FailoverTest, a_reload_whose_guard_finds_no_room_changes_nothing) {
+    const Config before = world.config;
+    const FibPlan fib = tables.fib;
+    world.config.encrypt4 = {{ip("10.40.0.0").v4(), 16}, {ip("10.30.0.0").v4(), 16}};
+    tables.room = 1;
     const auto done = failover.follow_configuration(true);
     ASSERT_FALSE(done);
     EXPECT_EQ(done.error().what, "encrypt 10.30.0.0/16: no room in the routing table, raise 'limits'");
+    world.config = before;
+    EXPECT_TRUE(failover.take_back());
+    EXPECT_EQ(tables.calls,
+              (std::vector<std::string>{"insert 10.40.0.0/16", "insert 10.30.0.0/16", "erase 10.40.0.0/16"}));
+    EXPECT_TRUE(tables.fib == fib);
+}
+
+// Until it has its own, it is treated as what it lies in, but for the clear.
+TEST_F(FailoverTest, a_guard_has_its_room_before_the_publication) {
+    split_over_microsoft("13.107.7.0/24");
+    failover.recompile();
+    tables.calls.clear();
+    tables.inserted.clear();
+    world.config.encrypt4.push_back({ip("13.107.7.64").v4(), 26});
+    const RouteResult around = tables.fib.find(pfx("13.107.7.0/24")).value();
+    EXPECT_TRUE(failover.follow_configuration(true));
+    ASSERT_GE(tables.inserted.size(), 2u);
+    EXPECT_EQ(tables.calls[0], "insert 13.107.7.64/26");
+    EXPECT_EQ(tables.inserted[0].raw(), RouteResult(around.kind(), around.index(), true).raw());
+    EXPECT_EQ(tables.calls[1], "publish");
+    EXPECT_EQ(tables.fib, failover.current_plan().fib);
+}
+
+TEST_F(FailoverTest, what_is_ours_needs_no_guard) {
+    world.config.encrypt4.push_back({ip("198.51.100.8").v4(), 30});  // of the pool
+    EXPECT_TRUE(failover.follow_configuration(true));
+    EXPECT_EQ(tables.fib, failover.current_plan().fib);
+    EXPECT_FALSE(tables.fib.contains(pfx("198.51.100.8/30")));
 }
 
 }  // namespace
