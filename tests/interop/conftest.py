@@ -44,7 +44,14 @@ def site(request, namespace, tmp_path_factory):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def veteran(tmp_path_factory):
+def memory_is_given_back():
+    """Sessions that live when a daemon ends stay in /dev/shm; who started it takes them away."""
+    yield
+    assert [str(file) for file in Path("/dev/shm").glob(f"twinspan-twi-{os.getpid()}*")] == []
+
+
+@pytest.fixture(scope="session", autouse=True)
+def veteran(memory_is_given_back, tmp_path_factory):
     """A second site that nobody touches until the last module."""
     harness.remove_abandoned()
     namespace = harness.Namespace(f"twi-{os.getpid()}-veteran")

@@ -166,6 +166,7 @@ def daemon(nic, session, tmp_path_factory):
     yield made
     if made.process.poll() is None:
         assert made.stop() == 0
+    made.forget_sessions()
 
 
 def start(nic: Nic, daemon: Daemon) -> None:
