@@ -15,6 +15,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <fstream>
 #include <thread>
 
@@ -107,13 +108,17 @@ public:
             const auto wait = std::chrono::ceil<std::chrono::milliseconds>(next_tick - Clock::now());
             pollfd ready{mirror_->fd(), POLLIN, 0};
             if (::poll(&ready, 1, static_cast<int>(std::max<std::int64_t>(wait.count(), 0))) > 0) {
+                const Stopwatch watch;
                 if (const auto read = mirror_->on_readable(); !read) {
                     return read;
                 }
+                reading_.take(watch);
             }
             if (Clock::now() >= next_tick) {
                 next_tick = Clock::now() + kTick;
+                const Stopwatch watch;
                 tick();
+                ticking_.take(watch);
             }
         }
         return {};
@@ -128,7 +133,13 @@ public:
     Clock::time_point dumped() const { return dumped_; }
     const std::vector<netlink::AuditReport>& audits() const { return audits_; }
     const std::vector<std::string>& problems() const { return problems_; }
-    double longest_step_ms() const { return longest_step_ms_; }
+    // While one runs, everything else of the control thread waits.
+    json longest_steps() const {
+        return {{"reading_ms", reading_.wall_ms},
+                {"reading_cpu_ms", reading_.cpu_ms},
+                {"tick_ms", ticking_.wall_ms},
+                {"tick_cpu_ms", ticking_.cpu_ms}};
+    }
 
 private:
     void on_changes(const netlink::Changes& changes) {
@@ -138,14 +149,30 @@ private:
         stale_ = stale_ || !changes.links.empty() || !changes.addresses.empty() || !changes.neighbours.empty();
         feed_.add(changes.prefixes, mirror_->batch_began());
     }
+    struct Stopwatch {
+        Clock::time_point began = Clock::now();
+        double cpu_began_ms = cpu_ms();
+        static double cpu_ms() {
+            timespec now{};
+            ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+            return static_cast<double>(now.tv_sec) * 1e3 + static_cast<double>(now.tv_nsec) / 1e6;
+        }
+    };
+    struct Longest {
+        double wall_ms = 0;
+        double cpu_ms = 0;
+        void take(const Stopwatch& watch) {
+            wall_ms = std::max(wall_ms, seconds_since(watch.began) * 1e3);
+            cpu_ms = std::max(cpu_ms, Stopwatch::cpu_ms() - watch.cpu_began_ms);
+        }
+    };
+
     void tick() {
-        const auto began = Clock::now();
         if (std::exchange(stale_, false)) {
             world_.kernel = read_kernel(mirror_->state());
             failover_->refresh();
         }
         feed_.step(*failover_);
-        longest_step_ms_ = std::max(longest_step_ms_, seconds_since(began) * 1e3);
     }
 
     World world_;
@@ -159,7 +186,8 @@ private:
     Clock::time_point dumped_{};
     std::vector<netlink::AuditReport> audits_;
     std::vector<std::string> problems_;
-    double longest_step_ms_ = 0;
+    Longest reading_;
+    Longest ticking_;
 };
 
 BenchHop any_hop(std::mt19937& random, std::uint8_t leg) {
@@ -428,7 +456,7 @@ Result<void> Bench::churn() {
                         {"resyncs", after.resyncs - before.resyncs},
                         {"interruptions", after.interruptions - before.interruptions},
                         {"errors", after.errors - before.errors},
-                        {"longest_step_ms", control_->longest_step_ms()},
+                        {"longest_steps", control_->longest_steps()},
                         {"audit_difference", audit.difference},
                         {"audit_s", static_cast<double>(audit.took.count()) / 1e3},
                         {"routes_after", audit.routes}};

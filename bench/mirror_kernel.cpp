@@ -101,6 +101,11 @@ Result<BenchNamespace> BenchNamespace::enter() {
             return std::unexpected(Error{std::string("adding the neighbours of ") + leg.netdev});
         }
     }
+    // Until Linux has its first rule besides those for local, main and default, the routes of table local stand in
+    // main's trie, and a dump of the few goes through a million leaves in one call.
+    if (std::system("ip rule add pref 100 to 203.0.113.1 lookup main && ip rule del pref 100") != 0) {
+        return std::unexpected(Error{"adding a rule"});
+    }
     return space;
 }
 

@@ -126,6 +126,9 @@ Result<void> Mirror::on_readable() {
     eventfd_t wakes = 0;
     eventfd_read(wake_fd_, &wakes);
     eventfd_read(timer_fd_, &wakes);
+    if (state_.busy()) {
+        wanted_ |= state_.work(changes_);
+    }
     if (dump_) {
         if (Result<void> read = read_dump(); !read) {
             return read;
@@ -139,15 +142,18 @@ Result<void> Mirror::on_readable() {
     if (dump_ && dump_->rest.empty() && *drained) {
         end_dump();
     }
-    // Only when nothing old is left to read: what was queued before an overrun must not be taken for newer than the
-    // dump.
-    if (!dump_ && !wanted_.empty() && *drained && Clock::now() >= not_before_) {
+    // Only when nothing old is left to read or to do: what was queued before an overrun must not be taken for newer
+    // than the dump.
+    if (!dump_ && !wanted_.empty() && *drained && !state_.busy() && Clock::now() >= not_before_) {
         begin_dump();
     }
     if (suspects_ && *drained && Clock::now() >= suspects_->until) {
         report_audit();
     }
     report();
+    if (state_.busy()) {
+        eventfd_write(wake_fd_, 1);
+    }
     return {};
 }
 
@@ -322,7 +328,12 @@ void Mirror::end_of_part(int error) {
 }
 
 void Mirror::end_dump() {
-    wanted_ |= state_.end_resync(changes_);
+    if (!std::exchange(dump_->swept, true)) {
+        wanted_ |= state_.end_resync(changes_);
+    }
+    if (state_.busy()) {
+        return;
+    }
     std::erase_if(watched_, [this](const auto& item) { return state_.link(item.first) == nullptr; });
     synced_ |= dump_->all;
     if (dump_->audit) {
@@ -365,7 +376,8 @@ void Mirror::begin_dump() {
         const Parts parts = std::exchange(wanted_, Parts{});
         const bool all = parts == Parts::all();
         const bool audit = all && synced_ && !suspects_ && std::exchange(audit_wanted_, false);
-        dump_.emplace(Dump{std::move(*socket), in_dump_order(parts), Clock::now(), all, audit, false, 0, ++sequence_});
+        dump_.emplace(
+            Dump{std::move(*socket), in_dump_order(parts), Clock::now(), all, audit, false, false, 0, ++sequence_});
         state_.begin_resync(parts, audit);
         ready = ask_part();
     }

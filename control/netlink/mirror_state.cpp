@@ -161,13 +161,16 @@ Parts KernelState::after_link(const LinkEvent& link, bool was_up, Changes& chang
         return {};
     }
     // Linux removes IPv4 routes whose last way was over this link without a message; those to our own addresses stay.
-    const auto way_is_down = [this](const NextHop& hop) {
-        const LinkEvent* via = this->link(hop.ifindex);
-        return via != nullptr && !via->up;
-    };
-    routes_.remove_if(Families::v4, [&](const Route& route) {
+    std::set<IfIndex> down;
+    for_each_link([&](const LinkEvent& other) {
+        if (!other.up) {
+            down.insert(other.ifindex);
+        }
+    });
+    routes_.remove_if(Families::v4, [this, down = std::move(down)](const Route& route) {
         const std::vector<NextHop> hops = nexthops_of(route);
-        return route.type != RouteType::local && !hops.empty() && std::ranges::all_of(hops, way_is_down);
+        return route.type != RouteType::local && !hops.empty() &&
+               std::ranges::all_of(hops, [&](const NextHop& hop) { return down.contains(hop.ifindex); });
     }, changes.prefixes);
     return Part::routes4;
 }
@@ -187,11 +190,12 @@ void KernelState::forget(IfIndex ifindex, Changes& changes) {
         }
         return gone;
     });
-    const auto here = [&](const NextHop& hop) { return hop.ifindex == ifindex; };
-    routes_.remove_if(Families::v4, [&](const Route& route) { return leads_over(route, ifindex); }, changes.prefixes);
-    routes_.remove_if(Families::v6, [&](const Route& route) {
+    routes_.remove_if(Families::v4, [this, ifindex](const Route& route) { return leads_over(route, ifindex); },
+                      changes.prefixes);
+    routes_.remove_if(Families::v6, [this, ifindex](const Route& route) {
         const std::vector<NextHop> hops = nexthops_of(route);
-        return !hops.empty() && std::ranges::all_of(hops, here);
+        return !hops.empty() &&
+               std::ranges::all_of(hops, [ifindex](const NextHop& hop) { return hop.ifindex == ifindex; });
     }, changes.prefixes);
 }
 
@@ -206,12 +210,12 @@ bool KernelState::reaches(std::uint32_t nexthop_id, std::uint32_t wanted) const 
 
 void KernelState::after_nexthop(const NexthopEvent& nexthop, Changes& changes) {
     if (nexthop.deleted) {
-        routes_.remove_if(Families::both, [&](const Route& route) { return route.nexthop_id == nexthop.id; },
+        routes_.remove_if(Families::both, [id = nexthop.id](const Route& route) { return route.nexthop_id == id; },
                           changes.prefixes);
     }
-    routes_.find_if([&](std::span<const Route> routes) {
-        return std::ranges::any_of(
-            routes, [&](const Route& r) { return r.nexthop_id != 0 && reaches(r.nexthop_id, nexthop.id); });
+    routes_.report_if([this, id = nexthop.id](std::span<const Route> routes) {
+        return std::ranges::any_of(routes,
+                                   [&](const Route& r) { return r.nexthop_id != 0 && reaches(r.nexthop_id, id); });
     }, changes.prefixes);
 }
 
@@ -230,8 +234,8 @@ bool KernelState::routes_through(IfIndex ifindex) const {
 }
 
 // Prefixes whose best route depends on the link: those with several.
-void KernelState::find_choices(IfIndex ifindex, Changes& changes) const {
-    routes_.find_if([&](std::span<const Route> routes) {
+void KernelState::find_choices(IfIndex ifindex, Changes& changes) {
+    routes_.report_if([this, ifindex](std::span<const Route> routes) {
         return routes.size() > 1 &&
                std::ranges::any_of(routes, [&](const Route& route) { return leads_over(route, ifindex); });
     }, changes.prefixes);
@@ -261,10 +265,17 @@ Parts KernelState::end_resync(Changes& changes) {
     sweep(addresses_, [&](const AddressKey& key, const AddressEvent&) { changes.addresses.push_back(key); });
     sweep(neighbours_, [&](const NeighbourKey& key, const NeighbourEvent&) { changes.neighbours.push_back(key); });
     sweep(nexthops_, [&](std::uint32_t, const NexthopEvent& gone) { after_nexthop(gone, changes); });
-    const bool uncertain = routes_.end_resync(changes.prefixes);
+    routes_.end_resync(changes.prefixes);
     resync_ = {};
-    return uncertain ? Parts(Part::routes4) | Part::routes6 : Parts{};
+    return uncertain_routes();
 }
+
+Parts KernelState::work(Changes& changes) {
+    routes_.work(changes.prefixes);
+    return uncertain_routes();
+}
+
+Parts KernelState::uncertain_routes() { return routes_.uncertain() ? Parts(Part::routes4) | Part::routes6 : Parts{}; }
 
 const LinkEvent* KernelState::link(IfIndex ifindex) const {
     const auto found = links_.map.find(ifindex);

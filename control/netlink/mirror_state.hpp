@@ -74,6 +74,9 @@ struct BestRoute {
 
 class KernelState {
 public:
+    // What concerns more prefixes than `step` is done in steps.
+    explicit KernelState(std::size_t step = RouteTable::kStep) noexcept : routes_(step) {}
+
     // Returns what has to be read again, because Linux removes it without a message.
     Parts apply(const Event& event, Changes& changes);
     void apply_dumped(const Event& event, Changes& changes);
@@ -81,8 +84,12 @@ public:
     // Mark and sweep: what a dump of the parts has not shown when it ends is gone. A begin before the end starts anew.
     // `audit`: see RouteTable::repaired().
     void begin_resync(Parts parts, bool audit = false);
-    // When the events that came before the dump's end are all applied. Returns what has to be read once more.
+    // When the events that came before the dump's end are all applied. Returns what has to be read once more. Routes
+    // follow while work() is called, with events in between.
     [[nodiscard]] Parts end_resync(Changes& changes);
+    // One step of what has been begun, some milliseconds. Returns what has to be read once more.
+    [[nodiscard]] Parts work(Changes& changes);
+    bool busy() const noexcept { return routes_.busy(); }
     bool resyncing() const noexcept { return !resync_.empty(); }
 
     // Forgets an interface's addresses, neighbours and routes; the link itself stays.
@@ -149,7 +156,8 @@ private:
     void after_nexthop(const NexthopEvent& nexthop, Changes& changes);
     bool leads_over(const Route& route, IfIndex ifindex) const;
     bool routes_through(IfIndex ifindex) const;
-    void find_choices(IfIndex ifindex, Changes& changes) const;
+    void find_choices(IfIndex ifindex, Changes& changes);
+    Parts uncertain_routes();
     bool reaches(std::uint32_t nexthop_id, std::uint32_t wanted) const;
 
     Entries<IfIndex, LinkEvent> links_;

@@ -95,11 +95,11 @@ RouteTable::Work RouteTable::load(const IpPrefix& prefix) const {
     if (const std::uint32_t* value = prefixes_.find(prefix)) {
         work.value = *value;
         work.routes = lists_[*value & kList].routes;
-        const bool all = (*value & kMark) == mark(prefix.family());
+        const bool seen = (*value & kMark) == mark(prefix.family());
         for (Route& route : work.routes) {
-            route.confirmed = all;
+            route.confirmed = seen;
         }
-        if ((*value & kPartial) != 0) {
+        if (seen && (*value & kPartial) != 0) {
             const std::vector<bool>& confirmed = partial_.at(prefix);
             for (std::size_t i = 0; i < confirmed.size(); ++i) {
                 work.routes[i].confirmed = confirmed[i];
@@ -115,7 +115,7 @@ void RouteTable::store(Work&& work) {
     if (work.value && (*work.value & kPartial) != 0) {
         partial_.erase(work.prefix);
     }
-    std::uint32_t value = known == std::ssize(work.routes) ? confirmed : confirmed ^ kMark;
+    std::uint32_t value = known != 0 ? confirmed : before(confirmed);
     if (known != 0 && known != std::ssize(work.routes)) {
         value |= kPartial;
         std::vector<bool>& each = partial_[work.prefix];
@@ -169,10 +169,20 @@ void RouteTable::leave_list(std::uint32_t list) {
 }
 
 void RouteTable::apply(const RouteEvent& event, Changed& changed) {
-    if (sweeps(event.prefix.family())) {
+    for (Job& job : jobs_) {
+        if (job.gone && job.done.insert(event.prefix).second) {
+            remove(job, event.prefix, changed);
+        }
+    }
+    const bool sweeps_it = sweeps(event.prefix.family());
+    const bool was_settled = sweeping_ && sweeps_it && settled(event.prefix);
+    if (sweeps_it && !was_settled) {
         events_[Key{event.prefix, event.table, event.metric}].push_back(event);
     }
     event.deleted ? remove(event, changed) : add(event, changed);
+    if (was_settled) {
+        settle(event.prefix);
+    }
 }
 
 void RouteTable::apply_dumped(const RouteEvent& event, Changed& changed) {
@@ -343,108 +353,6 @@ void RouteTable::remove(const RouteEvent& event, Changed& changed) {
         work.routes.erase(target);
         store(std::move(work));
     }
-}
-
-void RouteTable::begin_resync(Families families, bool audit) {
-    // What was logged in a resync that never ended holds no longer: its dump starts anew, after those events.
-    events_.clear();
-    repaired_.clear();
-    uncertain_ = false;
-    for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
-        unconfirm(family, has(families, family));
-    }
-    partial_.clear();
-    resync_families_ = families;
-    resyncing_ = true;
-    audit_ = audit;
-}
-
-// Turning the mark is enough while all entries agree with it, which they do unless a resync never ended.
-void RouteTable::unconfirm(IpFamily family, bool swept) {
-    if (!sweeps(family)) {
-        mark(family) ^= swept ? kMark : 0;
-        return;
-    }
-    const std::uint32_t bit = swept ? mark(family) ^ kMark : mark(family);
-    prefixes_.for_each(family, [&](const IpPrefix&, std::uint32_t& value) { value = (value & kList) | bit; });
-}
-
-bool RouteTable::end_resync(Changed& changed) {
-    for (const IpFamily family : {IpFamily::v4, IpFamily::v6}) {
-        if (sweeps(family)) {
-            sweep(family, changed);
-        }
-    }
-    for (const auto& [key, events] : events_) {
-        replay(events, changed);
-    }
-    // What events have said meanwhile is not the mirror's error.
-    std::erase_if(repaired_, [&](const IpPrefix& prefix) {
-        const auto first = events_.lower_bound(Key{prefix, 0, 0});
-        return first != events_.end() && std::get<0>(first->first) == prefix;
-    });
-    for (const auto& [key, events] : events_) {
-        const IpPrefix& prefix = std::get<0>(key);
-        if (std::uint32_t* value = prefixes_.find(prefix)) {
-            *value = (*value & kList) | mark(prefix.family());
-        }
-    }
-    partial_.clear();
-    events_.clear();
-    resyncing_ = false;
-    return std::exchange(uncertain_, false);
-}
-
-void RouteTable::sweep(IpFamily family, Changed& changed) {
-    std::vector<IpPrefix> unseen;
-    prefixes_.for_each(family, [&](const IpPrefix& prefix, std::uint32_t& value) {
-        if ((value & kMark) != mark(family)) {
-            unseen.push_back(prefix);
-        }
-    });
-    for (const IpPrefix& prefix : unseen) {
-        Work work = load(prefix);
-        if (std::erase_if(work.routes, [](const Route& route) { return !route.confirmed; }) != 0) {
-            changed.push_back(prefix);
-            if (audit_) {
-                repaired_.push_back(prefix);
-            }
-            store(std::move(work));
-        }
-    }
-}
-
-void RouteTable::remove_if(Families families, const std::function<bool(const Route&)>& gone, Changed& changed) {
-    std::vector<IpPrefix> touched;
-    find_if([&](std::span<const Route> routes) { return std::ranges::any_of(routes, gone); }, touched);
-    for (const IpPrefix& prefix : touched) {
-        if (!has(families, prefix.family())) {
-            continue;
-        }
-        Work work = load(prefix);
-        if (std::erase_if(work.routes, gone) != 0) {
-            changed.push_back(prefix);
-            store(std::move(work));
-        }
-    }
-}
-
-void RouteTable::find_if(const std::function<bool(std::span<const Route>)>& which, Changed& found) const {
-    std::vector<bool> named(lists_.size());
-    bool any = false;
-    for (std::size_t i = 0; i < lists_.size(); ++i) {
-        if (lists_[i].users != 0 && which(lists_[i].routes)) {
-            named[i] = any = true;
-        }
-    }
-    if (!any) {
-        return;
-    }
-    prefixes_.for_each([&](const IpPrefix& prefix, std::uint32_t value) {
-        if (named[value & kList]) {
-            found.push_back(prefix);
-        }
-    });
 }
 
 std::span<const Route> RouteTable::routes(const IpPrefix& prefix) const {
