@@ -95,11 +95,13 @@ NatKeeper NatKeeper::open(const NatKeeperOptions& options) {
     const std::vector<std::filesystem::path> huge = huge_folders(options.mounts);
     std::vector<std::filesystem::path> folders = huge;
     folders.push_back(options.shared_memory);
-    // A copy is there when a start was cut off while it put sessions back: then it has them all.
-    if (!keeper.take(keeper.copy())) {
-        for (const std::filesystem::path& folder : folders) {
-            keeper.take(nat_file_in(folder, options.name));
-        }
+    // A copy is there when a start was cut off while it put sessions back, and has what the file it is of may have no
+    // more. What is in both counts once.
+    for (const std::filesystem::path& copy : keeper.copies()) {
+        keeper.take(copy);
+    }
+    for (const std::filesystem::path& folder : folders) {
+        keeper.take(nat_file_in(folder, options.name));
     }
     if (!options.saved.empty() && !keeper.take(options.saved)) {
         std::erase(keeper.read_, options.saved);  // the operator's, to look at
@@ -151,8 +153,9 @@ NatKeeper::~NatKeeper() {
     ::munmap(header_, bytes_);
 }
 
-std::filesystem::path NatKeeper::copy() const {
-    return nat_file_in(options_.shared_memory, options_.name).concat(".old");
+std::array<std::filesystem::path, 2> NatKeeper::copies() const {
+    const std::filesystem::path file = nat_file_in(options_.shared_memory, options_.name);
+    return {file.string() + ".old", file.string() + ".older"};
 }
 
 // Whether it was there, and good. What another process has mapped, in another container, say, is left alone.
@@ -228,12 +231,17 @@ void NatKeeper::clear(const NatMoment& now) {
     if (header_ == nullptr) {
         return;
     }
-    if (const auto here = std::ranges::find(found_, file_, &Found::file); here != found_.end()) {
-        if (const auto copied = write_nat_file(copy(), here->saved); !copied) {
+    const auto copies = this->copies();
+    // One that another start has left is still needed.
+    const auto copy = std::ranges::find_if(
+        copies, [&](const auto& file) { return std::ranges::find(found_, file, &Found::file) == found_.end(); });
+    const auto here = std::ranges::find(found_, file_, &Found::file);
+    if (here != found_.end() && copy != copies.end()) {
+        if (const auto copied = write_nat_file(*copy, here->saved); !copied) {
             problems_.push_back(copied.error().what + "; if this start is cut off, sessions are lost");
         }
+        read_.push_back(*copy);
     }
-    read_.push_back(copy());
     header_->end();
     resize(file_, bytes_);  // it may have been larger
     std::memset(records_of(header_), 0, bytes_ - sizeof(NatSavedHeader));

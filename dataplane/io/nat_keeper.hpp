@@ -7,6 +7,7 @@
 #include "dataplane/base/error.hpp"
 #include "dataplane/state/nat_saved.hpp"
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -50,10 +51,10 @@ public:
         std::filesystem::path file;
         NatSaved saved;
     };
-    std::vector<Found>& found() noexcept { return found_; }  // newest first
+    std::vector<Found>& found() noexcept { return found_; }  // the same session may be in several
 
     // Before the table is used: its memory becomes all zero, and the file's header true of it. A copy of what was found
-    // lies beside it until done(), which removes it and all other files that were read.
+    // there lies beside it until done(), which removes it and all other files that were read.
     void clear(const NatMoment& now);
     void done();
     void set_moment(const NatMoment& now) noexcept;
@@ -63,7 +64,7 @@ private:
     NatKeeper() = default;
     bool take(const std::filesystem::path& file);
     bool map(const std::filesystem::path& file);
-    std::filesystem::path copy() const;
+    std::array<std::filesystem::path, 2> copies() const;
 
     NatKeeperOptions options_;
     std::filesystem::path file_;

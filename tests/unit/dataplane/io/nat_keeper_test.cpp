@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
 
 #include <sched.h>
@@ -144,13 +145,49 @@ TEST_F(NatKeeperTest, StartThatIsCutOffLosesNothing) {
         put(killed, 1);  // the first was back in the table
     }
     NatKeeper again = open();
-    ASSERT_EQ(again.found().size(), 1u);
+    ASSERT_EQ(again.found().size(), 2u) << "the copy, and the file as the start left it";
     EXPECT_EQ(again.found()[0].saved.sessions.size(), 2u);
     EXPECT_EQ(again.found()[0].saved.moment.boot, 50u) << "of when they were seen";
     again.clear({});
     put(again, 1);
     again.done();
     EXPECT_EQ(files(), 1u);
+}
+
+// The other file lies where huge pages would be; each start that is cut off has taken the other folder.
+TEST_F(NatKeeperTest, StartsThatAreCutOffLoseNothingOfTwoFolders) {
+    const std::filesystem::path huge = folder_ / "huge", aside = folder_ / "aside";
+    std::filesystem::create_directory(huge);
+    run({3});
+    std::filesystem::rename(file(), aside);
+    run({7, 8});
+    std::filesystem::rename(aside, nat_file_in(huge, "nva"));
+    std::ofstream{folder_ / "mounts"} << "none " << huge.string() << " hugetlbfs rw 0 0\n";
+    const auto sessions = [](NatKeeper& keeper) {
+        std::set<std::uint64_t> result;
+        for (const NatKeeper::Found& found : keeper.found()) {
+            for (const NatSessionView& view : found.saved.sessions) {
+                result.insert(view.inside.addresses);
+            }
+        }
+        return result;
+    };
+    const std::set<std::uint64_t> all{inside(3).addresses, inside(7).addresses, inside(8).addresses};
+    NatKeeperOptions wanted = options();
+    for (const bool hugepages : {false, true, true, false}) {
+        wanted.hugepages = hugepages;
+        NatKeeper killed = NatKeeper::open(wanted);
+        EXPECT_EQ(killed.file(), hugepages ? nat_file_in(huge, "nva") : file());
+        EXPECT_EQ(sessions(killed), all) << hugepages;
+        killed.clear({.table = 100, .boot = 60});
+    }
+    NatKeeper again = NatKeeper::open(wanted);
+    EXPECT_EQ(sessions(again), all);
+    again.clear({});
+    put(again, 1);
+    again.done();
+    EXPECT_EQ(files(), 2u) << "the file, and the folder";
+    EXPECT_TRUE(std::filesystem::is_empty(huge));
 }
 
 TEST_F(NatKeeperTest, TableMayBecomeLargerOrSmaller) {
