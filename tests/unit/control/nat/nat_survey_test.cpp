@@ -6,7 +6,11 @@
 #include "tests/support/nat_world.hpp"
 
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 
+#include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -172,6 +176,40 @@ TEST(NatStatus, TellsHighAndLowWaterOfAPool) {
     ASSERT_EQ(told.size(), 2u);
     EXPECT_EQ(told[1].kind, NatEventKind::low_water);
     EXPECT_EQ(told[1].value, 60u);
+}
+
+TEST(NatStatus, LogsOnceAMinuteThatThereWasNoRoom) {
+    std::ostringstream text;
+    const auto before = spdlog::default_logger();
+    spdlog::set_default_logger(
+        std::make_shared<spdlog::logger>("test", std::make_shared<spdlog::sinks::ostream_sink_st>(text)));
+    Surveyed s;
+    NatPool pool = test::nat_pool({"198.51.100.1"}, 2048, 2063);
+    pool.block_ports = 16;
+    pool.host_blocks = 1;
+    const auto open = [&](std::uint32_t host) {
+        const NatKey key =
+            nat_key(to_be32(0x0a000000 + host), to_be32(0x0d6b0601), to_be16(5000), to_be16(443), +IpProtocol::udp);
+        return s.world.table.open(0, key, pool, s.world.context->now_seconds).reason;
+    };
+    NatStatus status{std::vector<PoolConfig>(1), s.world.table, [](const NatEvent&) {}};
+    const auto pass = [&](std::chrono::seconds time) {
+        s.now += time;
+        status.tick(s.now);
+    };
+    open(1);
+    EXPECT_EQ(open(2), Drop::nat_blocks_exhausted);
+    pass(NatWatch::kInterval);
+    EXPECT_NE(text.str().find("1 packets found no room for a session (0 without a port, 1 without a block"),
+              std::string::npos)
+        << text.str();
+    const std::size_t once = text.str().size();
+    open(3);
+    pass(NatWatch::kInterval);
+    EXPECT_EQ(text.str().size(), once);
+    pass(NatStatus::kBetweenLines);
+    EXPECT_NE(text.str().find("(0 without a port, 2 without a block"), std::string::npos);
+    spdlog::set_default_logger(before);
 }
 
 }  // namespace
