@@ -83,9 +83,9 @@ NatTable::Outcome NatTable::hold_or_make(Opening& o, const NatKey& key, std::uin
             numbers_.give(o.worker.numbers, held);
             return outcome;
         }
+        tell_begun(o, held);  // first, since its end is told however it ends
         const NatIndex::Insert inserted = inside_.insert(hash, held, is).result;
         if (inserted == NatIndex::Insert::done) {
-            tell_begun(o, held);
             return Outcome::done;
         }
         release(o.worker, held);  // another worker was faster, or there is no room

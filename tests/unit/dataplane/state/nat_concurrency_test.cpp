@@ -9,6 +9,7 @@
 #include <atomic>
 #include <barrier>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 #include <string>
@@ -158,6 +159,54 @@ TEST(NatTableConcurrency, FlowThatAllWorkersOpenIsOneSession) {
                 nat_key(to_be32(0x0a010000 + i), flow(0).remote(), to_be16(1), to_be16(443), flow(0).protocol());
             ASSERT_NE(shared.table.open(0, key, shared.pools[0], 1000).session, nullptr) << i;
         }
+    }
+}
+
+// Who comes second gives its port and its block back: the log has a beginning for each end.
+TEST(NatTableConcurrency, WhatEndsHasBegunInTheLog) {
+    constexpr std::uint32_t kSame = 256;
+    constexpr NatEventMask kWanted =
+        nat_event_bit(NatEventKind::mapping_created) | nat_event_bit(NatEventKind::mapping_ended) |
+        nat_event_bit(NatEventKind::block_allocated) | nat_event_bit(NatEventKind::block_freed);
+    for (std::uint32_t round = 0; round < 20; ++round) {
+        SharedTable shared{8000};
+        NatPool& pool = shared.pools[0];
+        pool = nat_pool({"198.51.100.1", "198.51.100.2", "198.51.100.3"}, 2000, 9999);
+        pool.mapping = NatMapping::endpoint_independent;
+        pool.block_ports = 16;
+        pool.host_blocks = 2;
+        std::barrier start{kWorkers};
+        std::vector<std::unique_ptr<NatEventRing>> rings;
+        std::vector<std::thread> workers;
+        for (std::uint16_t w = 0; w < kWorkers; ++w) {
+            rings.push_back(std::make_unique<NatEventRing>(4096, kWanted, 1'000'000'000));
+            shared.table.tell(w, *rings[w]);
+            workers.emplace_back([&, w] {
+                start.arrive_and_wait();
+                for (std::uint32_t i = 0; i < kSame; ++i) {
+                    shared.wrong += shared.table.open(w, flow(i), pool, 1000).session == nullptr ? 1 : 0;
+                }
+            });
+        }
+        for (std::thread& worker : workers) {
+            worker.join();
+        }
+        ASSERT_EQ(shared.wrong, 0u);
+        std::map<std::pair<std::uint64_t, std::uint64_t>, int> live;  // by outside key
+        for (const auto& ring : rings) {
+            ring->take(4096, [&live](const NatEvent& event) {
+                const bool begins =
+                    event.kind == NatEventKind::mapping_created || event.kind == NatEventKind::block_allocated;
+                live[{event.outside.addresses, event.outside.rest}] += begins ? 1 : -1;
+            });
+            ASSERT_EQ(ring->lost(), 0u);
+        }
+        int all = 0;
+        for (const auto& [outside, n] : live) {
+            ASSERT_TRUE(n == 0 || n == 1) << n;
+            all += n;
+        }
+        ASSERT_EQ(all, static_cast<int>(kSame) + 40) << "a mapping for each, and a block for each of 40 hosts";
     }
 }
 
