@@ -102,6 +102,7 @@ private:
     std::unique_ptr<NatLog> nat_log_;  // null where none is configured
     std::unique_ptr<NatStatus> nat_status_;
     NatDrain nat_drain_;
+    std::vector<PoolConfig> had_blocks_;  // see note_blocks()
     StatusSources status_;
     std::unique_ptr<RpcServer> rpc_;
     bool running_ = false;   // the workers are

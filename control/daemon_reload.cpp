@@ -34,7 +34,8 @@ Result<std::vector<std::string>> Daemon::reload(bool only_check) {
         !sa_files) {  // as at the start, but their keys stay as they are
         return refuse(error_of(sa_files.error()));
     }
-    auto plan = plan_reload(world_.config, config_text_, *wanted, dataplane_->nat().capacity());
+    note_blocks(had_blocks_, world_.config.pools);
+    auto plan = plan_reload(world_.config, config_text_, *wanted, dataplane_->nat().capacity(), had_blocks_);
     if (!plan) {
         return refuse(error_of(plan.error()));
     }

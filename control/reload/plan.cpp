@@ -35,7 +35,8 @@ std::vector<ConfigChange> as_written(const std::vector<ConfigChange>& changes, c
 }  // namespace
 
 std::expected<ReloadPlan, std::vector<ConfigError>> plan_reload(const Config& running, const std::string& before,
-                                                                const ConfigFile& wanted, std::uint32_t room) {
+                                                                const ConfigFile& wanted, std::uint32_t room,
+                                                                const std::vector<PoolConfig>& had_blocks) {
     Config next = wanted.config;
     adopt_running_addresses(next, running);
     std::vector<ConfigChange> changes = compare(running, next);
@@ -50,7 +51,7 @@ std::expected<ReloadPlan, std::vector<ConfigError>> plan_reload(const Config& ru
     for (const ConfigChange& change : as_written(restarts, old_text, new_text)) {
         refused.add(new_text.position(change.key), restart_text(change, old_text, new_text));
     }
-    for (const PoolRefusal& refusal : refuse_pools(running.pools, next.pools, room)) {
+    for (const PoolRefusal& refusal : refuse_pools(running.pools, next.pools, room, had_blocks)) {
         refused.add(new_text.position(refusal.key), refusal.why);
     }
     if (refused.count() != 0) {

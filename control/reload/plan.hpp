@@ -19,8 +19,10 @@ struct ReloadPlan {
 };
 
 // `running` is what the daemon has made of `before`, and of the files before that. An error for each key that takes a
-// restart, where `wanted` has it. `room`: sessions that the NAT's table was made for.
+// restart, where `wanted` has it. `room`: sessions that the NAT's table was made for. `had_blocks`: by note_blocks(),
+// of all that has run.
 std::expected<ReloadPlan, std::vector<ConfigError>> plan_reload(const Config& running, const std::string& before,
-                                                                const ConfigFile& wanted, std::uint32_t room);
+                                                                const ConfigFile& wanted, std::uint32_t room,
+                                                                const std::vector<PoolConfig>& had_blocks);
 
 }  // namespace twinspan

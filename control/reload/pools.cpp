@@ -98,20 +98,20 @@ private:
     std::vector<ConfigChange>& changes_;
 };
 
-// Blocks of two sizes, or from two beginnings, would share ports.
-void refuse_blocks(const PoolConfig& running, const PoolConfig& wanted, std::vector<PoolRefusal>& refusals) {
-    if (running.block_ports == 0 || wanted.block_ports == 0) {
+// Blocks of two sizes, or from two beginnings, would share ports. `had`: as the pool last had any.
+void refuse_blocks(const PoolConfig& had, const PoolConfig& wanted, std::vector<PoolRefusal>& refusals) {
+    if (wanted.block_ports == 0) {
         return;
     }
-    if (running.block_ports != wanted.block_ports) {
+    if (had.block_ports != wanted.block_ports) {
         refusals.push_back({below(nat_of(wanted.zone), {"port-blocks", "size"}),
                             "found blocks of " + std::to_string(wanted.block_ports) + " ports, expected " +
-                                std::to_string(running.block_ports) + ": hosts have such; a change takes a restart"});
+                                std::to_string(had.block_ports) + ": hosts may have such; a change takes a restart"});
     }
-    if (running.first_port != wanted.first_port) {
+    if (had.first_port != wanted.first_port) {
         refusals.push_back(
             {below(nat_of(wanted.zone), {"ports"}), "found ports from " + std::to_string(wanted.first_port) +
-                                                        " on, expected " + std::to_string(running.first_port) +
+                                                        " on, expected " + std::to_string(had.first_port) +
                                                         ": blocks of ports begin there; a change takes a restart"});
     }
 }
@@ -209,7 +209,18 @@ std::vector<ConfigChange> compare_pools(const Pools& running, const Pools& wante
     return changes;
 }
 
-std::vector<PoolRefusal> refuse_pools(const Pools& running, const Pools& wanted, std::uint32_t room) {
+void note_blocks(Pools& had_blocks, const Pools& running) {
+    for (const PoolConfig& pool : running) {
+        if (pool.block_ports != 0) {
+            std::erase_if(had_blocks,
+                          [&](const PoolConfig& had) { return had.zone == pool.zone && had.link == pool.link; });
+            had_blocks.push_back(pool);
+        }
+    }
+}
+
+std::vector<PoolRefusal> refuse_pools(const Pools& running, const Pools& wanted, std::uint32_t room,
+                                      const Pools& had_blocks) {
     std::vector<PoolRefusal> refusals;
     std::uint64_t sessions = 0;
     for (const Zone zone : kTranslated) {
@@ -220,8 +231,10 @@ std::vector<PoolRefusal> refuse_pools(const Pools& running, const Pools& wanted,
     for (const PoolConfig& pool : wanted) {
         sessions += pool.sessions;
         if (const PoolConfig* was = find(running, pool); was != nullptr) {
-            refuse_blocks(*was, pool, refusals);
             refuse_sources(*was, pool, refusals);
+        }
+        if (const PoolConfig* had = find(had_blocks, pool)) {
+            refuse_blocks(*had, pool, refusals);
         }
         refuse_moves(running, pool, refusals);
     }

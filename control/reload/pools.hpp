@@ -25,8 +25,12 @@ struct PoolRefusal {
     KeyPath key;
     std::string why;  // what was found, what was expected
 };
-// What running sessions would not survive. `room`: sessions that the table was made for.
+// What running sessions would not survive. `room`: sessions that the table was made for. `had_blocks`: see
+// note_blocks().
 std::vector<PoolRefusal> refuse_pools(const std::vector<PoolConfig>& running, const std::vector<PoolConfig>& wanted,
-                                      std::uint32_t room);
+                                      std::uint32_t room, const std::vector<PoolConfig>& had_blocks);
+
+// Of each pool that gives blocks, or did: as it was then. Hosts may have such blocks for as long as the process lives.
+void note_blocks(std::vector<PoolConfig>& had_blocks, const std::vector<PoolConfig>& running);
 
 }  // namespace twinspan

@@ -1,23 +1,11 @@
 // Which outside address and port a session or a mapping gets: never one that another has towards the same remote
 // endpoint. Random beyond what is preserved (RFC 6056), and bounded: a full pool must not hold the worker up.
+#include "dataplane/state/nat_probe.hpp"
 #include "dataplane/state/nat_table.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace twinspan {
-namespace {
-
-constexpr std::uint32_t kProbesPerAddress = 128;  // fewer ports are searched to their end
-
-std::uint64_t next_random(std::uint64_t& state) noexcept {  // xorshift*, Vigna 2016
-    state ^= state >> 12;
-    state ^= state << 25;
-    state ^= state >> 27;
-    return state * 0x2545f4914f6cdd1du;
-}
-
-}  // namespace
 
 // All that the pool gives, or those of one block.
 struct NatTable::Ports {
@@ -30,72 +18,6 @@ struct NatTable::Ports {
     }
     std::uint32_t at(std::uint32_t i) const noexcept { return block == 0 ? pool.nth_port(i) : block + i; }
 };
-
-// Towards all remote endpoints the same outside address and port (RFC 4787 REQ-1).
-NatTable::Outcome NatTable::claim_mapped(Opening& o) noexcept {
-    if (const Outcome outcome = hold_mapping(o); outcome != Outcome::done) {
-        return outcome;
-    }
-    const NatKey mapped = sessions_[sessions_[o.session].parent()].outside();
-    return claim_given(
-        o, nat_key(mapped.address(), o.inside.remote(), mapped.port(), o.inside.remote_port(), o.inside.protocol()));
-}
-
-NatTable::Outcome NatTable::claim_given(Opening& o, const NatKey& outside) noexcept {
-    set_outside(sessions_[o.session], outside);
-    const NatIndex::Inserted inserted = outside_.insert(hash_(outside), o.session, outside_is(outside));
-    switch (inserted.result) {
-        case NatIndex::Insert::done:
-            return Outcome::done;
-        case NatIndex::Insert::full:
-            return Outcome::no_record;
-        case NatIndex::Insert::exists:
-            break;
-    }
-    o.other = inserted.session;
-    return sessions_[o.other].inside() == o.inside ? Outcome::exists : Outcome::conflict;
-}
-
-// The remote endpoint gets an address of `source` inside, its own port if that is free. The inside index is claimed
-// first: its key must be whole when anybody can see it.
-NatTable::Outcome NatTable::claim_remote(Opening& o, const NatKey& outside, const NatPool& source) noexcept {
-    if (source.address_count == 0) {
-        return Outcome::no_port;
-    }
-    const bool has_ports = o.inside.protocol() == +IpProtocol::tcp || o.inside.protocol() == +IpProtocol::udp;
-    const std::uint32_t ports = has_ports ? source.port_count() : 1;
-    std::uint32_t address = scale_hash(hash_({outside.remote().raw, 0}), source.address_count);
-    std::uint32_t port = has_ports && source.gives(outside.remote_port().host()) ? outside.remote_port().host() : 0;
-    NatSession& session = sessions_[o.session];
-    for (unsigned probe = 0; probe < kProbesPerAddress; ++probe) {
-        if (has_ports && port == 0) {
-            port = source.nth_port(scale_hash(next_random(o.worker.random), ports));
-        }
-        o.inside = nat_key(o.inside.address(), source.nth_address(address), o.inside.port(),
-                           to_be16(static_cast<std::uint16_t>(port)), o.inside.protocol(), o.inside.pool());
-        session.inside_addresses.store(o.inside.addresses, std::memory_order_release);
-        session.inside_rest.store(o.inside.rest, std::memory_order_release);
-        set_outside(session, outside);
-        const NatIndex::Inserted inserted = inside_.insert(hash_(o.inside), o.session, inside_is(o.inside));
-        if (inserted.result == NatIndex::Insert::full) {
-            return Outcome::no_record;
-        }
-        if (inserted.result == NatIndex::Insert::done) {
-            const Outcome outcome = claim_given(o, outside);
-            if (outcome == Outcome::done) {
-                return outcome;
-            }
-            unlink_inside(o.worker, o.session);  // others may have seen it
-            retire(o.worker, std::exchange(o.session, 0));
-            return outcome == Outcome::conflict ? Outcome::exists : outcome;  // whoever was faster has the flow
-        }
-        port = 0;
-        if (!has_ports || probe % 8 == 7) {  // an address is given up before the worker's time is
-            address = address + 1 == source.address_count ? 0 : address + 1;
-        }
-    }
-    return Outcome::no_port;
-}
 
 NatTable::Outcome NatTable::claim(Opening& o, std::uint32_t subject) noexcept {
     if (o.pool.address_count == 0) {
@@ -235,7 +157,8 @@ void NatTable::unmeter(NatSession& record) noexcept {
     }
 }
 
-// A block is claimed as a port is: its first one stands for all.
+// A block is claimed as a port is: its first one stands for all. Sessions from before there were blocks may have ports
+// there: then it is another's turn.
 NatTable::Outcome NatTable::claim_block(Opening& o, std::uint32_t subject, be32 address) noexcept {
     const std::uint32_t size = o.pool.block_ports;
     const std::uint32_t blocks = (o.pool.last_port - o.pool.first_port + 1u) / size;
@@ -245,7 +168,8 @@ NatTable::Outcome NatTable::claim_block(Opening& o, std::uint32_t subject, be32 
         const std::uint32_t first = o.pool.first_port + nth * size;
         const bool of_use = std::ranges::none_of(
             o.pool.reserved, [=](PortRange r) { return r.first <= first && first + size - 1 <= r.last; });
-        const Outcome outcome = of_use ? claim_port(o, subject, address, first) : Outcome::no_port;
+        const bool is_free = of_use && !meter_.any_in_use(address, first, size);
+        const Outcome outcome = is_free ? claim_port(o, subject, address, first) : Outcome::no_port;
         if (outcome != Outcome::no_port) {
             return outcome;
         }

@@ -57,6 +57,22 @@ public:
         }
         return full_.load(std::memory_order_relaxed) ? std::nullopt : std::optional{0u};
     }
+    // Whether anything has one of `count` ports from `first` on. No, where the address is not metered.
+    bool any_in_use(be32 address, std::uint32_t first, std::uint32_t count) const noexcept {
+        const std::uint32_t slot = find_slot(address);
+        if (slot == addresses_) {
+            return false;
+        }
+        for (std::size_t protocol = 0; protocol < kNatPortProtocols; ++protocol) {
+            const auto* users = &users_[slot * kPorts + protocol * 65536 + first];
+            if (slots_[slot].used[protocol].load(std::memory_order_relaxed) != 0 &&
+                std::any_of(users, users + count,
+                            [](const auto& n) { return n.load(std::memory_order_relaxed) != 0; })) {
+                return true;
+            }
+        }
+        return false;
+    }
     std::size_t memory_bytes() const noexcept { return slots_.bytes() + users_.bytes(); }
 
 private:

@@ -195,6 +195,7 @@ private:
     Outcome claim(Opening& o, std::uint32_t subject) noexcept;
     Outcome claim_mapped(Opening& o) noexcept;
     Outcome claim_given(Opening& o, const NatKey& outside) noexcept;
+    Outcome link_outside(Opening& o, const NatKey& outside) noexcept;
     Outcome claim_remote(Opening& o, const NatKey& outside, const NatPool& source) noexcept;
     Outcome claim_in_blocks(Opening& o, std::uint32_t subject) noexcept;
     Outcome claim_port_of(Opening& o, std::uint32_t subject, be32 address, const Ports& ports) noexcept;

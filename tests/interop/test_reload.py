@@ -184,6 +184,19 @@ def test_what_is_encrypted_changes(site, file):
         site.lan.send(lan_frame(site, IP(src=LAN_HOST, dst="10.30.0.7") / UDP(sport=1, dport=2) / payload()))
 
 
+def test_blocks_come_again_as_they_were(site, file):
+    flows = Flows(site, 8)
+    without = file.read_text()
+    before = flows.round()
+    for ports, found in ((512, ""), (1024, "found blocks of 1024 ports, expected 512"), (512, "")):
+        file.write_text(without)
+        assert site.daemon.control("reload").returncode == 0
+        edit(file, ("[198.51.100.0/29]", f"[198.51.100.0/29], port-blocks: {{ size: {ports} }}"))
+        done = site.daemon.control("reload")
+        assert (done.returncode == 0) == (found == "") and found in done.stderr
+        assert flows.round() == before
+
+
 def test_a_wrong_file_changes_nothing(site, file):
     flows = Flows(site)
     before = flows.round()

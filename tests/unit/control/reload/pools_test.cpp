@@ -57,9 +57,10 @@ TEST(Pools, AddressesThatAreTakenOutDrainUntilTheyComeBack) {
     EXPECT_FALSE(running[0].removed());
 }
 
-std::string refusals(const Pools& running, const Pools& wanted, std::uint32_t room = 1u << 20) {
+std::string refusals(const Pools& running, const Pools& wanted, std::uint32_t room = 1u << 20, Pools had_blocks = {}) {
+    note_blocks(had_blocks, running);
     std::string text;
-    for (const PoolRefusal& refusal : refuse_pools(running, wanted, room)) {
+    for (const PoolRefusal& refusal : refuse_pools(running, wanted, room, had_blocks)) {
         text += to_string(refusal.key) + ": " + refusal.why + '\n';
     }
     return text;
@@ -124,6 +125,25 @@ TEST(Pools, BlocksKeepTheirSizeAndTheirBeginning) {
     wanted[0].first_port = 1024;
     wanted[0].last_port = 2000;
     EXPECT_EQ(refusals(running, wanted), "");
+}
+
+// Sessions that last keep them while none are given, and the pool has none by its configuration.
+TEST(Pools, BlocksAreRememberedWhileNoneAreGiven) {
+    Pools blocks{pool(kMicrosoft, {one("198.51.100.2")})};
+    blocks[0].block_ports = 128;
+    Pools had;
+    note_blocks(had, blocks);
+    const Pools none{pool(kMicrosoft, {one("198.51.100.2")})};
+    note_blocks(had, none);
+    Pools wanted = blocks;
+    EXPECT_EQ(refusals(none, wanted, 1u << 20, had), "");
+    wanted[0].block_ports = 64;
+    EXPECT_NE(refusals(none, wanted, 1u << 20, had).find("found blocks of 64 ports, expected 128"), std::string::npos);
+    wanted[0].block_ports = 128;
+    wanted[0].first_port = 2048;
+    EXPECT_NE(refusals(none, wanted, 1u << 20, had).find("found ports from 2048 on, expected 1024"), std::string::npos);
+    wanted[0].zone = kPublic;
+    EXPECT_EQ(refusals(none, wanted, 1u << 20, had).find("found blocks"), std::string::npos);
 }
 
 TEST(Pools, TakenAwayTheyTakeNoSessionFromOutsideAndKeepTheWayBack) {

@@ -1,6 +1,7 @@
 // What a running daemon does about each key of a changed configuration file.
 #include "control/config/schema.hpp"
 #include "control/reload/plan.hpp"
+#include "control/reload/pools.hpp"
 #include "tests/unit/control/config/refusal.hpp"
 
 #include <gtest/gtest.h>
@@ -34,7 +35,10 @@ std::string edited(std::string text, const Edits& edits) {
 }
 
 auto reloaded(const std::string& before, const std::string& after) {
-    return plan_reload(file_of(before).config, before, file_of(after), kRoom);
+    const Config running = file_of(before).config;
+    std::vector<PoolConfig> had_blocks;
+    note_blocks(had_blocks, running.pools);
+    return plan_reload(running, before, file_of(after), kRoom, had_blocks);
 }
 
 std::string lines(const std::vector<std::string>& all) {

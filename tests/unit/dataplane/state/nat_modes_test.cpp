@@ -349,6 +349,29 @@ TEST(NatPorts, ProtocolWithoutThemHasAnAddressTowardsARemote) {
     }
 }
 
+// What began before there were blocks keeps its port, and the block around it is nobody's until that is free.
+TEST(NatBlocks, AreNotGivenAroundPortsThatOthersHave) {
+    NatPool pool = nat_pool({"198.51.100.2"}, 2048, 2063);
+    Table table{pool};
+    const NatTable::Opened old = table.open(inside(1, 2050));
+    ASSERT_NE(old.session, nullptr);
+    ASSERT_EQ(old.session->outside().port().host(), 2050);
+    table.pool().block_ports = 8;
+    table.pool().host_blocks = 1;
+    const NatTable::Opened second = table.open(inside(2, 5000, kRemote, kTcp));
+    ASSERT_NE(second.session, nullptr);
+    EXPECT_GE(second.session->outside().port().host(), 2056);
+    EXPECT_EQ(table.open(inside(3, 5000)).reason, Drop::nat_blocks_exhausted);
+    table.forget_all();
+    std::set<int> blocks;
+    for (const std::uint32_t host : {4u, 5u}) {
+        const NatTable::Opened opened = table.open(inside(host, 5000));
+        ASSERT_NE(opened.session, nullptr) << host;
+        blocks.insert(opened.session->outside().port().host() / 8);
+    }
+    EXPECT_EQ(blocks.size(), 2u);
+}
+
 TEST(NatBlocks, RunOutByNameAndComeBack) {
     NatPool pool = nat_pool({"198.51.100.1"}, 2000, 2031);
     pool.block_ports = 8;
