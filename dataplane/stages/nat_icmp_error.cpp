@@ -45,7 +45,7 @@ struct Ends {
     be16 src_port, dst_port;  // an ICMP query has its identifier in both; 0 where a protocol has none
 };
 
-// The packet in the error: headers and at least eight bytes more (RFC 792).
+// The packet in the error: its header, and at least eight bytes more where NAT looks into them (RFC 792).
 struct Embedded {
     unsigned ip;        // offsets from the data's start
     unsigned l4;
@@ -54,7 +54,7 @@ struct Embedded {
     Ends ends;
 };
 
-constexpr unsigned kMinimumL4 = 8;
+constexpr unsigned l4_bytes(std::uint8_t protocol) noexcept { return nat_has_ports(protocol) ? 8 : 0; }
 
 // RFC 5508 REQ-3: the error's own checksum, and that of the IP header it quotes. The transport's is not looked at.
 bool checksums_hold(rte_mbuf& m, const Embedded& e) noexcept {
@@ -69,14 +69,12 @@ Verdict parse(rte_mbuf& m, Embedded& out) noexcept {
     out.ip = md.l4_offset + static_cast<unsigned>(sizeof(IcmpHeader));
     out.end = nat_bytes(m, md);
     if (out.ip + sizeof(Ipv4Header) > out.end) {
-        return Drop::malformed_frame;
+        return Drop::nat_bad_error;
     }
     const auto& ip = header_at<Ipv4Header>(m, out.ip);
     out.l4 = out.ip + ip.header_bytes();
-    if (ip.version_ihl >> 4 != 4 || ip.header_bytes() < sizeof(Ipv4Header) || out.l4 + kMinimumL4 > out.end) {
-        return Drop::malformed_frame;
-    }
-    if (!checksums_hold(m, out)) {
+    if (ip.version_ihl >> 4 != 4 || ip.header_bytes() < sizeof(Ipv4Header) ||
+        out.l4 + l4_bytes(ip.protocol) > out.end || !checksums_hold(m, out)) {
         return Drop::nat_bad_error;
     }
     if ((ip.fragment.raw & kIpv4FragmentOffset.raw) != 0) {
@@ -105,12 +103,12 @@ void rewrite_checksum(Rewriter& packet, const Embedded& e, unsigned at, Update u
     }
 }
 
-void rewrite_transport(Rewriter& packet, const Embedded& e, const Ends& to, ChecksumDelta of_addresses,
-                       be16 icmp_sequence) noexcept {
+void rewrite_transport(Rewriter& packet, const Embedded& e, const Ends& to, ChecksumDelta of_addresses) noexcept {
     if (e.protocol == +IpProtocol::icmp) {
         const ChecksumDelta of_id = packet.write(e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, id)), to.src_port);
         const unsigned at = e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, checksum));
-        packet.write(at, checksum_of_echo(of_id.apply(packet.read<be16>(at)), to.src_port, icmp_sequence));
+        const auto sequence = packet.read<be16>(e.l4 + static_cast<unsigned>(offsetof(IcmpHeader, sequence)));
+        packet.write(at, checksum_of_echo(of_id.apply(packet.read<be16>(at)), to.src_port, sequence));
         return;
     }
     if (e.protocol != +IpProtocol::tcp && e.protocol != +IpProtocol::udp) {
@@ -140,7 +138,7 @@ void rewrite_embedded(rte_mbuf& m, const Embedded& e, const Ends& to) noexcept {
                                        packet.write(e.ip + static_cast<unsigned>(offsetof(Ipv4Header, dst)), to.dst);
     const unsigned ip_checksum_at = e.ip + static_cast<unsigned>(offsetof(Ipv4Header, checksum));
     packet.write(ip_checksum_at, of_addresses.apply(packet.read<be16>(ip_checksum_at)));
-    rewrite_transport(packet, e, to, of_addresses, header_at<IcmpHeader>(m, e.l4).sequence);
+    rewrite_transport(packet, e, to, of_addresses);
     auto& icmp = header_at<IcmpHeader>(m, meta(m).l4_offset);
     icmp.checksum = packet.total().apply(icmp.checksum);
 }

@@ -72,6 +72,28 @@ TEST_F(GraphNatProtocols, HalfAChecksumIsLeftAlone) {
     }
 }
 
+// RFC 792: an error quotes eight bytes of the data, or all of it.
+TEST_F(GraphNatProtocols, ErrorsQuoteWhatThereIs) {
+    const auto packet = [](const char* src, const char* dst, std::uint8_t protocol, std::size_t bytes) {
+        return test::ip_packet(spec(src, dst), protocol, filler(bytes));
+    };
+    for (const std::uint8_t protocol : {kGre, kDccp}) {
+        for (const std::size_t bytes : {std::size_t{0}, std::size_t{4}, std::size_t{7}}) {
+            from_wire({&from_lan(packet(kHost, kServer, protocol, bytes))});
+            forget();
+            const auto error = [&](const char* to, const char* src, std::uint8_t ttl) {
+                return test::icmp_error_packet(spec(kServer, to, ttl), 3, 1, packet(src, kServer, protocol, bytes));
+            };
+            test::TestPacket& p = from_msee(error(kPool, kPool, 64));
+            auto* behind = rte_pktmbuf_mtod_offset(&p.mbuf, std::uint8_t*, p.mbuf.data_len);
+            std::fill_n(behind, 8, std::uint8_t{0x55});
+            EXPECT_EQ(walk(p, kLanPort), error(kHost, kHost, 63)) << bytes;
+            behind = rte_pktmbuf_mtod_offset(&p.mbuf, std::uint8_t*, p.mbuf.data_len);
+            EXPECT_TRUE(std::all_of(behind, behind + 8, [](std::uint8_t b) { return b == 0x55; })) << bytes;
+        }
+    }
+}
+
 TEST_F(GraphNatProtocols, AnAddressIsOneHostsTowardsEachRemote) {
     const auto gre = [](const char* src, const char* dst, std::uint8_t ttl = 64) {
         return test::ip_packet(spec(src, dst, ttl), kGre, filler(9));

@@ -371,7 +371,7 @@ TEST_F(Nat, ErrorsWithoutASessionOrWithHalfAPacketAreDropped) {
     for (std::size_t cut = 0; cut < 28; ++cut) {
         EXPECT_EQ(in(icmp_error_packet(router, 3, 1, std::span{ours}.first(cut))), std::nullopt) << cut;
     }
-    EXPECT_EQ(world_.drops(Drop::malformed_frame), 28u);
+    EXPECT_EQ(world_.drops(Drop::nat_bad_error), 28u);
     EXPECT_EQ(in(icmp_error_packet(router, 3, 1,
                                    with(udp_packet, [](PacketSpec& s) { s.fragment = 5; })(outbound(kPool, kPort)))),
               std::nullopt);
@@ -394,7 +394,7 @@ TEST_F(Nat, ErrorsThatQuoteNoPacketOfASessionAreDropped) {
         const std::uint16_t sum = test::internet_checksum(std::span{quoted}.first((first_byte & 15) * 4));
         quoted[10] = static_cast<std::uint8_t>(sum >> 8);
         quoted[11] = static_cast<std::uint8_t>(sum);
-        ends(quoted, Drop::malformed_frame);
+        ends(quoted, Drop::nat_bad_error);
     }
     ends(icmp_error_packet({.src = kPool, .dst = kServer}, 3, 1, ours), Drop::nat_unsupported);
 }
@@ -471,10 +471,10 @@ TEST_F(Nat, ErrorsMayHaveOptionsAndQuoteThem) {
             ASSERT_TRUE(delivered);
             EXPECT_EQ(out(icmp_error_packet(spec(kHost, kServer), 3, 3, *delivered)),
                       icmp_error_packet(spec(kPool, kServer), 3, 3, arrived));
-            const std::uint64_t before = world_.drops(Drop::malformed_frame);
+            const std::uint64_t before = world_.drops(Drop::nat_bad_error);
             EXPECT_EQ(in(icmp_error_packet(spec("203.0.113.77", kPool), 11, 0, std::span{*ours}.first(27 + quoted))),
                       std::nullopt);
-            EXPECT_EQ(world_.drops(Drop::malformed_frame), before + 1) << "no eight bytes behind the options";
+            EXPECT_EQ(world_.drops(Drop::nat_bad_error), before + 1) << "no eight bytes behind the options";
         }
     }
 }
