@@ -1,6 +1,7 @@
 // twinspan_bench: cycles per packet of the whole path, beside the bare cipher. scripts/bench builds, runs and draws it.
 #include "bench/mirror.hpp"
 #include "bench/parts.hpp"
+#include "crypto/usage.hpp"
 #include "dataplane/io/buffers.hpp"
 #include "dataplane/io/eal.hpp"
 
@@ -91,6 +92,7 @@ Result<nlohmann::json> run(const Options& options) {
     if (!eal) {
         return std::unexpected(eal.error());
     }
+    UsageCounter::set_workers(kMostWorkers);
     const RegisteredThread thread{"bench", std::max(1u, std::thread::hardware_concurrency()) - 1};
     Result<BufferPool> pool = make_buffer_pool("bench", kBuffers);
     auto engine = Engine::create();

@@ -11,7 +11,6 @@
 namespace twinspan::bench {
 namespace {
 
-constexpr unsigned kMostWorkers = 2;
 constexpr unsigned kOwnRoutes = 64;  // at most, besides those of the setting
 constexpr std::uint32_t kGroupBuckets = 256;
 constexpr std::uint32_t kRemoteNet = 0x0d000000;   // 13.0.0.0: route i is the /24 13.(i/256).(i%256).0

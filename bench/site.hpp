@@ -49,6 +49,7 @@ inline Setting scale(unsigned tunnels) {
 
 inline constexpr std::uint16_t kInside = 0;   // port and leg index
 inline constexpr std::uint16_t kOutside = 1;
+inline constexpr unsigned kMostWorkers = 2;
 inline constexpr MacAddress kOurMac{0x02, 0x00, 0x00, 0x00, 0x00, 0x01};
 
 // So many sessions in random order, in a table that they fill but for what it keeps for new ones.

@@ -8,6 +8,7 @@
 #include "control/rpc/commands.hpp"
 #include "control/shared_ports.hpp"
 #include "crypto/self_test.hpp"
+#include "crypto/usage.hpp"
 #include "dataplane/io/ike_hold.hpp"
 
 #include <algorithm>
@@ -56,6 +57,7 @@ std::unexpected<Error> with(const std::string& what, const std::string& why) {
 Daemon::Daemon(ConfigFile file) : config_file_(std::move(file.name)), config_text_(std::move(file.text)) {
     world_.config = std::move(file.config);
     world_.sas.resize(world_.config.tunnels.size());
+    UsageCounter::set_workers(world_.config.workers.count);
 }
 
 Daemon::~Daemon() {

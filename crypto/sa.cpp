@@ -57,7 +57,7 @@ void OutboundSa::operator delete(OutboundSa* sa, std::destroying_delete_t) noexc
 // A number is in next_seq_ before it is in unused_. Read the other way round, the difference never falls below zero.
 SaUsage OutboundSa::usage() const noexcept {
     const std::uint64_t unused = unused_.load(std::memory_order_acquire);
-    return {next_seq() - first_ - unused, bytes_.load(std::memory_order_relaxed)};
+    return {next_seq() - first_ - unused, used_.sum().bytes};
 }
 
 void OutboundSa::raise_limit(std::uint64_t limit) noexcept {

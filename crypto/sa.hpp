@@ -6,6 +6,7 @@
 #include "crypto/replay_window.hpp"
 #include "crypto/sa_cipher.hpp"
 #include "crypto/trailer.hpp"
+#include "crypto/usage.hpp"
 
 #include <algorithm>
 #include <array>
@@ -23,13 +24,6 @@ namespace twinspan {
 constexpr std::uint64_t end_of(SequenceWidth width) noexcept {
     return width == SequenceWidth::bits32 ? std::uint64_t{1} << 32 : ~std::uint64_t{0xffff'ffff};
 }
-
-// What has passed, as the kernel counts it for an SA: packets, and bytes of the packets inside.
-struct SaUsage {
-    std::uint64_t packets = 0;
-    std::uint64_t bytes = 0;
-    friend bool operator==(const SaUsage&, const SaUsage&) = default;
-};
 
 enum class SequenceRefusal : std::uint8_t {
     none,
@@ -64,7 +58,8 @@ public:
 
     // Worker, once per run of packets: what their inner packets come to. Their number follows from the sequence
     // numbers.
-    void add_bytes(std::uint64_t n_bytes) noexcept { bytes_.fetch_add(n_bytes, std::memory_order_relaxed); }
+    void add_bytes(unsigned worker, std::uint64_t n_bytes) noexcept { used_.add(worker, 0, n_bytes); }
+    void prefetch_usage(unsigned worker) const noexcept { used_.prefetch(worker); }
 
     // Control, after stable storage covers them: numbers below `limit` may be used. Never lowers; capped by the width.
     void raise_limit(std::uint64_t limit) noexcept;
@@ -103,7 +98,7 @@ private:
 
     alignas(64) std::atomic<std::uint64_t> next_seq_;  // workers: add
     std::atomic<std::uint64_t> limit_{0};  // control: raises
-    std::atomic<std::uint64_t> bytes_{0};  // workers: add
+    UsageCounter used_;  // bytes alone
     std::atomic<std::uint64_t> unused_{0};  // workers: add the numbers that were passed over at a limit
     std::uint64_t first_;  // never written once made
 };
@@ -130,14 +125,11 @@ public:
     Opened open_in_place(Engine& engine, std::uint64_t seq, std::uint8_t* esp, std::size_t len) noexcept;
 
     // Worker, once per run of packets that passed.
-    void add_usage(std::uint64_t n_packets, std::uint64_t n_bytes) noexcept {
-        packets_.fetch_add(n_packets, std::memory_order_relaxed);
-        bytes_.fetch_add(n_bytes, std::memory_order_relaxed);
+    void add_usage(unsigned worker, std::uint64_t n_packets, std::uint64_t n_bytes) noexcept {
+        used_.add(worker, n_packets, n_bytes);
     }
-    // Any thread.
-    SaUsage usage() const noexcept {
-        return {packets_.load(std::memory_order_relaxed), bytes_.load(std::memory_order_relaxed)};
-    }
+    void prefetch_usage(unsigned worker) const noexcept { used_.prefetch(worker); }
+    SaUsage usage() const noexcept { return used_.sum(); }  // any thread
 
     ReplayWindow& replay() noexcept { return replay_; }
     const ReplayWindow& replay() const noexcept { return replay_; }
@@ -170,8 +162,7 @@ private:
     EsnResync resync_;  // workers, where packets do not verify
 
     alignas(64) ReplayWindow replay_;  // workers
-    std::atomic<std::uint64_t> packets_{0};  // workers: add
-    std::atomic<std::uint64_t> bytes_{0};
+    UsageCounter used_;
     LastPeer peer_;  // workers write, control reads
 };
 

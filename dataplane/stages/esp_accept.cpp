@@ -157,7 +157,7 @@ public:
         batch_.resize(kept);
         for (const Share& share : shares_) {
             if (share.packets != 0) [[likely]] {
-                share.entry->sa->add_usage(share.packets, share.bytes);
+                share.entry->sa->add_usage(ctx_.worker, share.packets, share.bytes);
                 (*ctx_.counters->tunnel_rx)[share.entry->tunnel].add(share.packets, share.bytes);
             }
         }

@@ -46,6 +46,7 @@ void prefetch_sas(const Context& ctx, Batch& batch) noexcept {
     for (rte_mbuf* m : batch) {
         if (const InboundSaEntry* entry = found[i++]; entry != nullptr) {
             entry->sa->replay().prefetch(entry->sa->sequence_of(esp_of(*m)));
+            entry->sa->prefetch_usage(ctx.worker);
         }
     }
 }

@@ -231,8 +231,8 @@ TEST_F(OutboundSequenceTest, UsageCountsWhatWasGrantedAndNotWhatWasPassedOver) {
     EXPECT_EQ(out->usage().packets, 40u);
     out->raise_limit(5000);
     EXPECT_EQ(out->reserve_burst(32).granted, 32u);
-    out->add_bytes(100);
-    out->add_bytes(std::uint64_t{1} << 33);
+    out->add_bytes(0, 100);
+    out->add_bytes(0, std::uint64_t{1} << 33);
     EXPECT_EQ(out->usage(), (SaUsage{72, (std::uint64_t{1} << 33) + 100}));
     out->stop();
     EXPECT_EQ(out->reserve_burst(32).granted, 0u);
@@ -387,8 +387,8 @@ TEST(InboundSaTest, TakesOverTheWindowOfAnother) {
     for (const std::uint64_t seq : {100u, 98u, 70u}) {
         EXPECT_TRUE(before->replay().accept(seq));
     }
-    before->add_usage(3, 300);
-    before->add_usage(0, 0);
+    before->add_usage(0, 3, 300);
+    before->add_usage(0, 0, 0);
     EXPECT_EQ(before->usage(), (SaUsage{3, 300}));
     const auto after = value(InboundSa::create(engine, sa_config(Suite::aes_256_gcm), 64, before->replay().state()));
     for (const std::uint64_t seq : {100u, 98u, 70u, 36u}) {

@@ -247,10 +247,10 @@ TEST(SaStore, ANewOutboundSaTakesOverFromOneThatIsWornOutAtOnce) {
     site.kernel.add(0x1002, true, 2, 1).limits.hard_bytes = 2000;
     site.dump();
     site.add(0x2002, true, 4);
-    site.tunnel().out->add_bytes(1999);
+    site.tunnel().out->add_bytes(0, 1999);
     site.store->tick();
     EXPECT_EQ(site.tunnel().out->spi(), 0x1002u);
-    site.tunnel().out->add_bytes(1);
+    site.tunnel().out->add_bytes(0, 1);
     site.store->tick();
     ASSERT_NE(site.tunnel().out, nullptr);
     EXPECT_EQ(site.tunnel().out->spi(), 0x2002u);
@@ -413,11 +413,11 @@ TEST(SaStore, CountersAndTheWindowReachTheKernelWithItsOwnTimes) {
     const auto in = site.add(0x1001, false, 1);
     site.kernel.sas[out].lifetime.use_time = 4;
     static_cast<void>(site.tunnel().out->reserve_burst(3));
-    site.tunnel().out->add_bytes(300);
+    site.tunnel().out->add_bytes(0, 300);
     InboundSa& inbound = *site.tunnel().in.at(0).sa;
     inbound.replay().accept(5);
     inbound.replay().accept(3);
-    inbound.add_usage(2, 222);
+    inbound.add_usage(0, 2, 222);
     for (int i = 0; i < 5; ++i) {
         site.store->tick();
     }
@@ -455,15 +455,15 @@ TEST(SaStore, ASoftLimitIsToldOnceAndAHardOneStopsTheSa) {
     sa.limits.hard_bytes = 2000;
     const netlink::SaId id = sa.id;
     site.dump();
-    site.tunnel().out->add_bytes(999);
+    site.tunnel().out->add_bytes(0, 999);
     site.store->tick();
     EXPECT_TRUE(site.kernel.expired.empty());
-    site.tunnel().out->add_bytes(1);
+    site.tunnel().out->add_bytes(0, 1);
     site.store->tick();
     site.store->tick();
     ASSERT_EQ(site.kernel.expired.size(), 1u);
     EXPECT_EQ(site.kernel.expired[0], (std::pair{id, false}));
-    site.tunnel().out->add_bytes(1000);
+    site.tunnel().out->add_bytes(0, 1000);
     site.store->tick();
     ASSERT_EQ(site.kernel.expired.size(), 2u);
     EXPECT_TRUE(site.kernel.expired[1].second);
@@ -484,7 +484,7 @@ TEST(SaStore, ALimitInPacketsIsToldLikeOneInBytesInBothDirections) {
             if (outbound) {
                 EXPECT_EQ(site.tunnel().out->reserve_burst(packets).granted, packets);
             } else {
-                site.tunnel().in.at(0).sa->add_usage(packets, 0);
+                site.tunnel().in.at(0).sa->add_usage(0, packets, 0);
             }
             site.store->tick();
             site.store->tick();
@@ -511,7 +511,7 @@ TEST(SaStore, AnExpiryThatLinuxDoesNotTakeIsToldAgain) {
     const netlink::SaId id = sa.id;
     site.dump();
     site.kernel.refuse_expires = true;
-    site.tunnel().out->add_bytes(2000);
+    site.tunnel().out->add_bytes(0, 2000);
     for (int i = 0; i < 3; ++i) {
         site.store->tick();
         EXPECT_EQ(site.tunnel().out, nullptr);

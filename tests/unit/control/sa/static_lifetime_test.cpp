@@ -66,15 +66,15 @@ protected:
 
 TEST_F(StaticLifetime, WarnsOnceAtNineTenthsAndStopsAtTheLimit) {
     EXPECT_TRUE(sas[0].complete());
-    out().add_bytes(899);
+    out().add_bytes(0, 899);
     EXPECT_EQ(watch(), 0u);
     EXPECT_EQ(metrics[Metric::sa_lifetimes_near_end], 0u);
-    out().add_bytes(1);
+    out().add_bytes(0, 1);
     EXPECT_EQ(watch(), 0u);
     EXPECT_EQ(watch(), 0u);
     EXPECT_EQ(metrics[Metric::sa_lifetimes_near_end], 1u);
     EXPECT_TRUE(store->sas_of(0).complete());
-    out().add_bytes(100);
+    out().add_bytes(0, 100);
     EXPECT_EQ(watch(), 1u);
     EXPECT_EQ(watch(), 0u);
     EXPECT_EQ(metrics[Metric::sa_lifetimes_over], 1u);
@@ -86,7 +86,7 @@ TEST_F(StaticLifetime, WarnsOnceAtNineTenthsAndStopsAtTheLimit) {
 }
 
 TEST_F(StaticLifetime, TheInboundSaEndsByItself) {
-    in().add_usage(3, 1000);
+    in().add_usage(0, 3, 1000);
     EXPECT_EQ(watch(), 1u);
     EXPECT_TRUE(store->sas_of(0).in.empty());
     EXPECT_NE(store->sas_of(0).out, nullptr);
@@ -110,14 +110,14 @@ TEST_F(StaticLifetime, PacketsAreCountedAndTimeFromTheFirstUse) {
 }
 
 TEST_F(StaticLifetime, ARestartDoesNotBeginAnew) {
-    out().add_bytes(600);
-    in().add_usage(2, 300);
+    out().add_bytes(0, 600);
+    in().add_usage(0, 2, 300);
     now += 50;
     restart();
     EXPECT_EQ(store->entries()[0].sent().bytes, 600u);
     EXPECT_EQ(store->entries()[0].received(), (SaUsage{2, 300}));
     EXPECT_EQ(store->entries()[0].receiving.before.since_s, 1'000'000u);
-    out().add_bytes(400);
+    out().add_bytes(0, 400);
     EXPECT_EQ(watch(), 1u);
     restart();
     EXPECT_EQ(watch(), 1u) << "what is worn out stays so";
