@@ -103,10 +103,11 @@ Result<void> Requests::ask(Builder& request, const std::string& what, int tolera
         !sent) {
         return std::unexpected(Error{what + ": " + sent.error().what});
     }
-    for (;;) {
+    for (bool lost = false;;) {
         pollfd ready{socket_.fd(), POLLIN, 0};
-        if (const int polled = poll(&ready, 1, kAnswerTimeoutMs); polled == 0) {
-            return std::unexpected(Error{what + ": no answer from the kernel"});
+        if (const int polled = poll(&ready, 1, lost ? 0 : kAnswerTimeoutMs); polled == 0) {
+            return std::unexpected(
+                Error{what + (lost ? ": the kernel had no room for its answer" : ": no answer from the kernel")});
         } else if (polled < 0 && errno != EINTR) {
             return std::unexpected(Error{what + ": " + std::strerror(errno)});
         }
@@ -114,6 +115,7 @@ Result<void> Requests::ask(Builder& request, const std::string& what, int tolera
         if (!read) {
             return std::unexpected(Error{what + ": " + read.error().what});
         }
+        lost |= read->outcome == ReadOutcome::overrun;
         const Message answer(buffer_.data(), read->bytes);
         const Result<MessageHeader> header = decode_header(answer);
         if (!header || header->sequence != sequence_) {

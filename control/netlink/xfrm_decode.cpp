@@ -162,7 +162,6 @@ Result<std::optional<XfrmEvent>> decode_sa(Message message) {
     SaEvent sa;
     sa.id = *id;
     sa.source = *source;
-    sa.reqid = raw.reqid;
     sa.mode = to_mode(raw.mode);
     sa.esn = (raw.flags & XFRM_STATE_ESN) != 0;
     sa.short_window = raw.replay_window;

@@ -100,10 +100,11 @@ Answer<Message> XfrmRequests::ask(Builder& request, const std::string& what) {
         !sent) {
         return refused(EIO, sent.error().what);
     }
-    for (;;) {
+    for (bool lost = false;;) {
         pollfd ready{socket_.fd(), POLLIN, 0};
-        if (const int polled = poll(&ready, 1, kAnswerTimeoutMs); polled == 0) {
-            return refused(ETIMEDOUT, "no answer from the kernel");
+        if (const int polled = poll(&ready, 1, lost ? 0 : kAnswerTimeoutMs); polled == 0) {
+            return lost ? refused(ENOBUFS, "the kernel had no room for its answer")
+                        : refused(ETIMEDOUT, "no answer from the kernel");
         } else if (polled < 0 && errno != EINTR) {
             return refused(errno, std::strerror(errno));
         }
@@ -111,6 +112,7 @@ Answer<Message> XfrmRequests::ask(Builder& request, const std::string& what) {
         if (!read) {
             return refused(EIO, read.error().what);
         }
+        lost |= read->outcome == ReadOutcome::overrun;
         const Message answer(buffer_.data(), read->bytes);
         const Result<MessageHeader> header = decode_header(answer);
         if (!header || header->sequence != sequence_) {

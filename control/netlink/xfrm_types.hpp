@@ -87,7 +87,6 @@ struct SaEvent {
     SaId id;
     IpAddress source;
     std::uint32_t if_id = 0;
-    std::uint32_t reqid = 0;
     SaDirection direction = SaDirection::unknown;
     SaMode mode = SaMode::other;
     bool esn = false;

@@ -12,8 +12,11 @@
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -81,7 +84,6 @@ TEST(XfrmDecode, TheInboundSaOfAnIkeDaemon) {
     EXPECT_EQ(sa.id.destination, ip("172.16.0.1"));
     EXPECT_EQ(sa.source, ip("172.16.0.2"));
     EXPECT_EQ(sa.if_id, 1u);
-    EXPECT_EQ(sa.reqid, 1u);
     EXPECT_EQ(sa.direction, SaDirection::in);
     EXPECT_EQ(sa.mode, SaMode::tunnel);
     EXPECT_FALSE(sa.esn);
@@ -548,6 +550,36 @@ TEST(XfrmSocket, AnAuditThatCannotBeginIsNamedOnce) {
         }
         EXPECT_EQ((*mirror)->metrics().audits, 1u);
         EXPECT_EQ(lines.size(), 2u);
+    });
+}
+
+// The control thread would stand still for seconds, with the SAs of all other tunnels.
+TEST(XfrmSocket, AnAnswerThatLinuxHasNoRoomForIsNotWaitedFor) {
+    in_namespace([] {
+        Reserved kernel;
+        for (std::uint32_t i = 0; i < 100; ++i) {
+            kernel.reserve(0x5000 + i);
+        }
+        const int fd = dup(STDIN_FILENO);  // the lowest that is free: the next socket's
+        ASSERT_EQ(close(fd), 0);
+        auto requests = XfrmRequests::open();
+        ASSERT_TRUE(requests) << requests.error().what;
+        const int none = 1;
+        ASSERT_EQ(setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &none, sizeof none), 0);
+        nlmsghdr dump{};
+        dump.nlmsg_len = sizeof dump;
+        dump.nlmsg_type = XFRM_MSG_GETSA;
+        dump.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+        ASSERT_EQ(send(fd, &dump, sizeof dump, 0), static_cast<ssize_t>(sizeof dump));
+        const SaId nobody{.destination = ip("192.0.2.1"), .spi = 0x1234};
+        const auto began = std::chrono::steady_clock::now();
+        const auto lost = requests->read(nobody);
+        EXPECT_LT(std::chrono::steady_clock::now() - began, std::chrono::seconds{2});
+        ASSERT_FALSE(lost);
+        EXPECT_EQ(lost.error().code, ENOBUFS) << lost.error().what;
+        const auto again = requests->read(nobody);
+        ASSERT_FALSE(again);
+        EXPECT_EQ(again.error().code, ESRCH) << again.error().what;
     });
 }
 
