@@ -10,8 +10,6 @@ namespace twinspan {
 
 namespace {
 
-bool is_link_local(const Ipv6Address& a) { return a[0] == 0xfe && (a[1] & 0xc0) == 0x80; }
-
 std::string line(SourcePosition at) { return "line " + std::to_string(at.line); }
 
 // IEEE 802.1Q: a port's frames are told apart by their tags alone.
@@ -119,16 +117,16 @@ void check_addresses(Diagnostics& diagnostics, const Draft& draft) {
                             "found " + to_string(address.value) + ", expected an address that a host may have");
         }
         if (carries_public_addresses_only(leg.zone) &&
-            touches_rfc1918({address.value.address, address.value.address})) {
+            touches_private_space(Ipv4Range{address.value.address, address.value.address})) {
             diagnostics.add(address.at, "found the private address " + to_string(address.value) +
                                             ", expected a public one: peering " + to_string(leg.zone) +
-                                            " carries public addresses only (RFC 1918)");
+                                            " carries public addresses only (RFC 1918, 6598, 3927)");
         }
         check_overlap(diagnostics, draft.addresses4, i);
     }
     std::vector<Located<InterfaceAddress6>> global;
     std::ranges::copy_if(draft.addresses6, std::back_inserter(global),
-                         [](const auto& a) { return !is_link_local(a.value.address); });
+                         [](const auto& a) { return !kLinkLocal6.contains(a.value.address); });
     for (std::size_t i = 0; i < global.size(); ++i) {
         const LegConfig& leg = draft.config.legs[global[i].owner];
         if (leg.zone == Zone::public_peering) {
@@ -148,16 +146,16 @@ void check_addresses(Diagnostics& diagnostics, const Draft& draft) {
 void check_accept(Diagnostics& diagnostics, const Draft& draft) {
     for (const Located<Prefix4>& accept : draft.accept4) {
         const Zone zone = draft.config.accept[accept.owner].zone;
-        if (carries_public_addresses_only(zone) && touches_rfc1918({accept.value.address, accept.value.last()})) {
+        if (carries_public_addresses_only(zone) && touches_private_space(to_prefix(accept.value))) {
             diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " +
                                            to_string(zone) + " carries no private addresses and no default route");
         }
     }
     for (const Located<Prefix6>& accept : draft.accept6) {
         const Zone zone = draft.config.accept[accept.owner].zone;
-        if (carries_public_addresses_only(zone) && accept.value.length == 0) {
+        if (carries_public_addresses_only(zone) && touches_private_space(to_prefix(accept.value))) {
             diagnostics.add(accept.at, "found " + to_string(accept.value) + ", expected public prefixes: peering " +
-                                           to_string(zone) + " carries no default route");
+                                           to_string(zone) + " carries no private addresses and no default route");
         }
     }
 }

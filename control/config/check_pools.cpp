@@ -35,10 +35,10 @@ void check_ranges(Diagnostics& diagnostics, const Draft& draft) {
                                               line(other.at) + ")");
             }
         }
-        if (carries_public_addresses_only(zone) && touches_rfc1918(range.value)) {
+        if (carries_public_addresses_only(zone) && touches_private_space(range.value)) {
             diagnostics.add(range.at, "found private addresses " + to_string(range.value) +
                                           ", expected public ones: peering " + to_string(zone) +
-                                          " carries public addresses only (RFC 1918)");
+                                          " carries public addresses only (RFC 1918, 6598, 3927)");
         }
         check_leg_addresses(diagnostics, draft, range, "pool addresses");
     }

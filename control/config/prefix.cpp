@@ -70,11 +70,15 @@ std::vector<Prefix4> prefixes_of(Ipv4Range range) {
     return out;
 }
 
-bool touches_rfc1918(Ipv4Range range) noexcept {
-    constexpr auto kPrivate =
-        std::to_array<Prefix4>({{to_be32(0x0a000000), 8}, {to_be32(0xac100000), 12}, {to_be32(0xc0a80000), 16}});
-    return std::ranges::any_of(kPrivate,
+bool touches_private_space(Ipv4Range range) noexcept {
+    return std::ranges::any_of(kPrivate4,
                                [range](Prefix4 p) { return range.first <= p.last() && p.address <= range.last; });
+}
+
+bool touches_private_space(const IpPrefix& prefix) noexcept {
+    return prefix.family() == IpFamily::v6
+               ? prefix.overlaps(to_prefix(kUniqueLocal6))
+               : std::ranges::any_of(kPrivate4, [&](Prefix4 p) { return prefix.overlaps(to_prefix(p)); });
 }
 
 std::optional<be32> parse_address4(std::string_view text) { return parse_with<be32>(AF_INET, text); }

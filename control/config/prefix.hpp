@@ -6,6 +6,7 @@
 #include "dataplane/config/snapshot.hpp"
 #include "dataplane/packet/headers.hpp"
 
+#include <array>
 #include <compare>
 #include <cstdint>
 #include <optional>
@@ -64,8 +65,19 @@ struct InterfaceAddress6 {
 // The fewest prefixes that make up the range, ascending.
 std::vector<Prefix4> prefixes_of(Ipv4Range range);
 
-// RFC 1918 section 3: true when any address of the range is private.
-bool touches_rfc1918(Ipv4Range range) noexcept;
+// No place on public and Microsoft peering, in neither direction: RFC 1918 section 3, addresses that carriers share
+// (RFC 6598), link-local ones (RFC 3927).
+inline constexpr auto kPrivate4 = std::to_array<Prefix4>({{to_be32(0x0a000000), 8},
+                                                          {to_be32(0xac100000), 12},
+                                                          {to_be32(0xc0a80000), 16},
+                                                          {to_be32(0x64400000), 10},
+                                                          {to_be32(0xa9fe0000), 16}});
+inline constexpr Prefix6 kUniqueLocal6{{0xfc}, 7};  // RFC 4193
+inline constexpr Prefix6 kLinkLocal6{{0xfe, 0x80}, 10};  // RFC 4291; every link has it
+
+// True when any address of it is private or unique local: those of a short prefix are, and of the default route.
+bool touches_private_space(Ipv4Range range) noexcept;
+bool touches_private_space(const IpPrefix& prefix) noexcept;
 
 std::optional<be32> parse_address4(std::string_view text);
 std::optional<Ipv6Address> parse_address6(std::string_view text);

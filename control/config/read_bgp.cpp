@@ -168,14 +168,12 @@ Ipv6Address next(Ipv6Address address) {
     return address;
 }
 
-bool is_link_local(const Ipv6Address& a) { return a[0] == 0xfe && (a[1] & 0xc0) == 0x80; }
-
 void default_peers(const LegConfig& leg, LegBgp& out) {
     if (!leg.addresses4.empty()) {
         out.peer4 = next(leg.addresses4.front().address);
     }
     for (const InterfaceAddress6& address : leg.addresses6) {
-        if (!out.peer6 && !is_link_local(address.address)) {
+        if (!out.peer6 && !kLinkLocal6.contains(address.address)) {
             out.peer6 = next(address.address);
         }
     }

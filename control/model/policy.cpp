@@ -1,5 +1,6 @@
 #include "control/model/policy.hpp"
 
+#include "control/config/prefix.hpp"
 #include "control/model/world.hpp"
 
 #include <algorithm>
@@ -16,10 +17,6 @@ constexpr std::uint8_t bits(std::initializer_list<Zone> zones) noexcept {
     return static_cast<std::uint8_t>(result);
 }
 
-IpPrefix private4(std::uint32_t address, std::uint8_t length) noexcept {
-    return {IpAddress::from(to_be32(address)), length};
-}
-
 }  // namespace
 
 std::array<std::uint8_t, kZoneCount> may_send_matrix() noexcept {
@@ -34,15 +31,6 @@ std::array<std::uint8_t, kZoneCount> may_send_matrix() noexcept {
     set(tunnel, bits({lan, private_peering}));
     set(self, kEverywhere);
     return result;
-}
-
-bool touches_private_space(const IpPrefix& prefix) noexcept {
-    if (prefix.family() == IpFamily::v6) {
-        constexpr IpPrefix kUniqueLocal{{IpFamily::v6, {0xfc}}, 7};
-        return prefix.overlaps(kUniqueLocal);
-    }
-    return prefix.overlaps(private4(0x0a000000, 8)) || prefix.overlaps(private4(0xac100000, 12)) ||
-           prefix.overlaps(private4(0xc0a80000, 16));
 }
 
 std::string refusal(const Config& config, Zone zone, const IpPrefix& prefix) {

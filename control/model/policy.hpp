@@ -15,9 +15,6 @@ namespace twinspan {
 // answer of a NAT session (zone translated) or out of a tunnel.
 std::array<std::uint8_t, kZoneCount> may_send_matrix() noexcept;
 
-// RFC 1918, unique local (RFC 4193), or a prefix so short that it covers some of either; the default route does.
-bool touches_private_space(const IpPrefix& prefix) noexcept;
-
 // Why a route to `prefix` through a leg of `zone` is not used; empty when it is.
 std::string refusal(const Config& config, Zone zone, const IpPrefix& prefix);
 

@@ -87,13 +87,11 @@ void write_own(Text& text, const Config& config) {
         "! No place on public and Microsoft peering, in neither direction: RFC 1918, RFC 6598, the default route.");
     PrefixList never4{text, 4, kNeverPublic};
     never4.permit("0.0.0.0/0");
-    for (const char* prefix : {"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "169.254.0.0/16"}) {
-        never4.permit(prefix, " le 32");
-    }
+    std::ranges::for_each(kPrivate4, [&](Prefix4 prefix) { never4.permit_all_below(prefix); });
     PrefixList never6{text, 6, kNeverPublic};
     never6.permit("::/0");
-    for (const char* prefix : {"fc00::/7", "fe80::/10"}) {
-        never6.permit(prefix, " le 128");
+    for (const Prefix6& prefix : {kUniqueLocal6, kLinkLocal6}) {
+        never6.permit_all_below(prefix);
     }
     PrefixList{text, 4, kDefault}.permit("0.0.0.0/0");
     PrefixList{text, 6, kDefault}.permit("::/0");

@@ -71,7 +71,7 @@ TEST(Prefix, CoversRangesWithTheFewest) {
 
 TEST(Prefix, KnowsPrivateAddresses) {
     const auto touches = [](const char* first, const char* last) {
-        return touches_rfc1918({parse_address4(first).value(), parse_address4(last).value()});
+        return touches_private_space(Ipv4Range{parse_address4(first).value(), parse_address4(last).value()});
     };
     EXPECT_TRUE(touches("10.0.0.0", "10.0.0.0"));
     EXPECT_TRUE(touches("172.31.255.255", "172.31.255.255"));
@@ -79,7 +79,19 @@ TEST(Prefix, KnowsPrivateAddresses) {
     EXPECT_FALSE(touches("172.15.255.255", "172.15.255.255"));
     EXPECT_TRUE(touches("192.167.0.0", "192.168.0.0")) << "the end of a range";
     EXPECT_TRUE(touches("0.0.0.0", "255.255.255.255"));
-    EXPECT_FALSE(touches("11.0.0.0", "172.15.255.255"));
+    EXPECT_FALSE(touches("11.0.0.0", "100.63.255.255"));
+    EXPECT_TRUE(touches("100.64.0.0", "100.64.0.0")) << "shared by carriers";
+    EXPECT_TRUE(touches("100.127.255.255", "100.127.255.255"));
+    EXPECT_FALSE(touches("100.128.0.0", "169.253.255.255"));
+    EXPECT_TRUE(touches("169.254.1.1", "169.254.1.1")) << "link-local";
+    const auto prefix_touches = [](const char* text) { return touches_private_space(IpPrefix::parse(text).value()); };
+    EXPECT_TRUE(prefix_touches("0.0.0.0/0"));
+    EXPECT_TRUE(prefix_touches("100.64.3.0/24"));
+    EXPECT_FALSE(prefix_touches("20.0.0.0/8"));
+    EXPECT_TRUE(prefix_touches("::/0"));
+    EXPECT_TRUE(prefix_touches("fd00::/64"));
+    EXPECT_FALSE(prefix_touches("fe80::/64")) << "it is on every link";
+    EXPECT_FALSE(prefix_touches("2603:1000::/24"));
 }
 
 }  // namespace

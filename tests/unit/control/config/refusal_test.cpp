@@ -101,7 +101,7 @@ const Row kRows[] = {
      "f:22:51: found 192.0.2.1/30 again, expected another address than that of line 21"},
     {"private_leg_on_public", kNva, "192.0.2.1/30", "192.168.2.1/30",
      "f:21:51: found the private address 192.168.2.1/30, expected a public one: peering public carries public "
-     "addresses only (RFC 1918)"},
+     "addresses only (RFC 1918, 6598, 3927)"},
     {"network_address", kNva, "10.10.0.1/24", "10.10.0.0/24",
      "f:14:34: found 10.10.0.0/24, expected an address that a host may have"},
     {"overlapping_pools", kNva, "198.51.100.16/30", "198.51.100.8/29",
@@ -118,7 +118,13 @@ const Row kRows[] = {
      "has (line 23)"},
     {"private_pool", kNva, "198.51.100.16/30", "10.0.0.0/30",
      "f:23:19: found private addresses 10.0.0.0-10.0.0.3, expected public ones: peering public carries public "
-     "addresses only (RFC 1918)"},
+     "addresses only (RFC 1918, 6598, 3927)"},
+    {"shared_pool", kNva, "198.51.100.16/30", "100.64.0.0/30",
+     "f:23:19: found private addresses 100.64.0.0-100.64.0.3, expected public ones: peering public carries public "
+     "addresses only (RFC 1918, 6598, 3927)"},
+    {"accept_unique_local", kNva, "13.107.6.0/24", "\"fd00::/64\"",
+     "f:29:14: found fd00::/64, expected public prefixes: peering microsoft carries no private addresses and no "
+     "default route"},
     {"water_without_unit", kNva, "pool: [198.51.100.0/28] }", "pool: [198.51.100.0/28], high-water: 80 }",
      "f:28:49: found '80', expected a share from 1% to 100%"},
     {"water_range", kNva, "pool: [198.51.100.0/28] }", "pool: [198.51.100.0/28], high-water: 101% }",
