@@ -315,6 +315,19 @@ TEST_F(MirrorTest, AnOverrunLeadsToADumpThatMakesItEqualAgain) {
     unlink(file.c_str());
 }
 
+// Linux removes the routes without a message; those that are there again come while the mirror still removes them.
+TEST_F(MirrorTest, ALinkWithManyRoutesGoesDownAndSomeComeBackAtOnce) {
+    run("ip addr add 172.16.0.1/30 dev a0; "
+        "for i in $(seq 0 4999); do echo route add 10.$((i/250)).$((i%250)).0/24 via 172.16.0.2; done | ip -b -");
+    start();
+    ASSERT_GE(mirror_->state().routes().prefixes(), 5000u);
+    run("ip link set a0 down; ip link set a0 up; "
+        "for i in $(seq 0 3 4999); do echo route add 10.$((i/250)).$((i%250)).0/24 via 172.16.0.2; done | ip -b -");
+    expect_equal("a third of them");
+    EXPECT_GE(mirror_->state().routes().prefixes(), 1667u);
+    EXPECT_LT(mirror_->state().routes().prefixes(), 1700u);
+}
+
 TEST_F(MirrorTest, ChangesDuringADumpAreNotLost) {
     run("ip addr add 172.16.0.1/30 dev a0; ip addr add 172.16.0.5/30 dev b0; "
         "for i in $(seq 0 3999); do echo route add 10.$((i/250)).$((i%250)).0/24 via 172.16.0.2; done | ip -b -");
