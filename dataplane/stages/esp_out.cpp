@@ -175,7 +175,8 @@ private:
             job.seq = sequence;
             job.payload_len = inner_bytes;
             job.next_header = pm.ip == IpVersion::v4 ? kNextHeaderIpv4 : kNextHeaderIpv6;
-            outer.write({.m = *m, .inner = inner, .outer = inner - prefix, .esp_bytes = esp_bytes, .sequence = sequence});
+            outer.write(
+                {.m = *m, .inner = inner, .outer = inner - prefix, .esp_bytes = esp_bytes, .sequence = sequence});
             const auto total = static_cast<std::uint16_t>(outer.bytes() + esp_bytes);
             m->data_off = static_cast<std::uint16_t>(m->data_off - prefix);
             m->data_len = total;
