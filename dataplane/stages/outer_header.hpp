@@ -26,13 +26,12 @@ public:
     OuterHeader(const Tunnel& tunnel, const DscpMap& map) noexcept
         : tunnel_(tunnel),
           map_(map),
+          ipv4_(ipv4_words(tunnel)),
+          ipv4_sum_(static_cast<std::uint32_t>(~ipv4_.middle >> 16) & 0xffff),
           bytes_(tunnel.outer_len),
           ecn_(static_cast<std::uint8_t>(tunnel.ecn)),
           is_ipv4_(tunnel.outer_is_ipv4()),
-          varies_(tunnel.varies) {
-        std::memcpy(&ipv4_, tunnel.outer.data(), sizeof(Ipv4Header));
-        ipv4_sum_ = static_cast<std::uint32_t>(~ipv4_.middle >> 16) & 0xffff;
-    }
+          varies_(tunnel.varies) {}
 
     std::uint8_t bytes() const noexcept { return bytes_; }
     IpVersion version() const noexcept { return is_ipv4_ ? IpVersion::v4 : IpVersion::v6; }
@@ -60,6 +59,12 @@ private:
         std::uint32_t back;
     };
     static_assert(sizeof(Ipv4Header) == 20 && offsetof(Ipv4Words, back) == 16);
+
+    static Ipv4Words ipv4_words(const Tunnel& tunnel) noexcept {
+        Ipv4Words words;
+        std::memcpy(&words, tunnel.outer.data(), sizeof(Ipv4Header));
+        return words;
+    }
 
     std::uint8_t outer_class(std::uint8_t inner) const noexcept {
         return static_cast<std::uint8_t>(map_[inner >> 2] << 2 | (inner & ecn_));
