@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::align_val_t kLine{64};
 
-struct Unaligned {
+struct FreeAligned {
     void operator()(UsageCell* cells) const noexcept { ::operator delete(cells, kLine); }
 };
 
@@ -57,7 +57,7 @@ private:
     }
 
     std::mutex mutex_;
-    std::vector<std::unique_ptr<UsageCell, Unaligned>> pieces_;
+    std::vector<std::unique_ptr<UsageCell, FreeAligned>> pieces_;
     std::vector<UsageCell*> free_;
     unsigned workers_ = UsageCounter::kMostWorkers;
 };

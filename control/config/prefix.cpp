@@ -1,5 +1,7 @@
 #include "control/config/prefix.hpp"
 
+#include "control/config/ranges.hpp"
+
 #include <arpa/inet.h>
 
 #include <algorithm>
@@ -72,7 +74,7 @@ std::vector<Prefix4> prefixes_of(Ipv4Range range) {
 
 bool touches_private_space(Ipv4Range range) noexcept {
     return std::ranges::any_of(kPrivate4,
-                               [range](Prefix4 p) { return range.first <= p.last() && p.address <= range.last; });
+                               [range](Prefix4 p) { return overlap(range, Ipv4Range{p.address, p.last()}); });
 }
 
 bool touches_private_space(const IpPrefix& prefix) noexcept {

@@ -53,9 +53,8 @@ void NatStatus::look(std::uint16_t index, Time now) {
     const std::uint64_t refused = usage.ports_exhausted + usage.blocks_exhausted + usage.sessions_exhausted;
     if (refused != pool.refused && (pool.exhausted_line == Time{} || now - pool.exhausted_line >= kBetweenLines)) {
         spdlog::error(
-            "pool {}: {} packets found no room for a session ({} without a port, {} without a block of ports, {} "
-            "without "
-            "a record in all)",
+            "pool {}: {} packets found no room for a session ({} without a port, {} without a block of ports, "
+            "{} without a record in all)",
             pool.name, refused - pool.refused, usage.ports_exhausted, usage.blocks_exhausted, usage.sessions_exhausted);
         pool.exhausted_line = now;
         pool.refused = refused;

@@ -1,6 +1,6 @@
 #include "control/netlink/requests.hpp"
 
-#include "control/netlink/decode.hpp"
+#include "control/netlink/answer.hpp"
 
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
@@ -8,7 +8,6 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <poll.h>
 
 #include <algorithm>
 #include <array>
@@ -20,7 +19,6 @@ namespace twinspan::netlink {
 
 namespace {
 
-constexpr int kAnswerTimeoutMs = 5000;
 constexpr std::size_t kRequestBytes = 16 * 1024;
 constexpr std::size_t kMaxNextHops = 256;  // of 28 bytes each: they fit a request
 
@@ -103,33 +101,18 @@ Result<void> Requests::ask(Builder& request, const std::string& what, int tolera
         !sent) {
         return std::unexpected(Error{what + ": " + sent.error().what});
     }
-    for (bool lost = false;;) {
-        pollfd ready{socket_.fd(), POLLIN, 0};
-        if (const int polled = poll(&ready, 1, lost ? 0 : kAnswerTimeoutMs); polled == 0) {
-            return std::unexpected(
-                Error{what + (lost ? ": the kernel had no room for its answer" : ": no answer from the kernel")});
-        } else if (polled < 0 && errno != EINTR) {
-            return std::unexpected(Error{what + ": " + std::strerror(errno)});
-        }
-        const Result<Read> read = socket_.read(buffer_);
-        if (!read) {
-            return std::unexpected(Error{what + ": " + read.error().what});
-        }
-        lost |= read->outcome == ReadOutcome::overrun;
-        const Message answer(buffer_.data(), read->bytes);
-        const Result<MessageHeader> header = decode_header(answer);
-        if (!header || header->sequence != sequence_) {
-            continue;  // the late answer to a request that timed out
-        }
-        const Result<int> error = decode_error(answer);
-        if (!error) {
-            return std::unexpected(Error{what + ": " + error.error().what});
-        }
-        if (*error != 0 && *error != tolerated) {
-            return std::unexpected(Error{what + ": " + std::strerror(*error)});
-        }
-        return {};
+    const auto answer = await_answer(socket_, buffer_, sequence_);
+    if (!answer) {
+        return std::unexpected(Error{what + ": " + answer.error().why});
     }
+    const Result<int> error = decode_error(*answer);
+    if (!error) {
+        return std::unexpected(Error{what + ": " + error.error().what});
+    }
+    if (*error != 0 && *error != tolerated) {
+        return std::unexpected(Error{what + ": " + std::strerror(*error)});
+    }
+    return {};
 }
 
 Result<void> Requests::set_up(IfIndex ifindex, bool up) {

@@ -1,11 +1,11 @@
 #include "control/netlink/xfrm_requests.hpp"
 
+#include "control/netlink/answer.hpp"
 #include "control/netlink/xfrm_decode.hpp"
 
 #include <libmnl/libmnl.h>
 #include <linux/in.h>
 #include <linux/xfrm.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -17,7 +17,6 @@ namespace twinspan::netlink {
 
 namespace {
 
-constexpr int kAnswerTimeoutMs = 5000;
 // The longest replay bitmap that Linux has (XFRMA_REPLAY_ESN_MAX), and the rest.
 constexpr std::size_t kRequestBytes = XFRMA_REPLAY_ESN_MAX / 8 + 1024;
 
@@ -100,33 +99,18 @@ Answer<Message> XfrmRequests::ask(Builder& request, const std::string& what) {
         !sent) {
         return refused(EIO, sent.error().what);
     }
-    for (bool lost = false;;) {
-        pollfd ready{socket_.fd(), POLLIN, 0};
-        if (const int polled = poll(&ready, 1, lost ? 0 : kAnswerTimeoutMs); polled == 0) {
-            return lost ? refused(ENOBUFS, "the kernel had no room for its answer")
-                        : refused(ETIMEDOUT, "no answer from the kernel");
-        } else if (polled < 0 && errno != EINTR) {
-            return refused(errno, std::strerror(errno));
-        }
-        const Result<Read> read = socket_.read(buffer_);
-        if (!read) {
-            return refused(EIO, read.error().what);
-        }
-        lost |= read->outcome == ReadOutcome::overrun;
-        const Message answer(buffer_.data(), read->bytes);
-        const Result<MessageHeader> header = decode_header(answer);
-        if (!header || header->sequence != sequence_) {
-            continue;  // the late answer to a request that timed out
-        }
-        if (header->type != NLMSG_ERROR) {
-            return answer;
-        }
-        const Result<int> error = decode_error(answer);
-        if (!error) {
-            return refused(EBADMSG, error.error().what);
-        }
-        return *error != 0 ? Answer<Message>{refused(*error, std::strerror(*error))} : Answer<Message>{answer};
+    const auto answer = await_answer(socket_, buffer_, sequence_);
+    if (!answer) {
+        return refused(answer.error().code, answer.error().why);
     }
+    if (decode_header(*answer)->type != NLMSG_ERROR) {
+        return *answer;
+    }
+    const Result<int> error = decode_error(*answer);
+    if (!error) {
+        return refused(EBADMSG, error.error().what);
+    }
+    return *error != 0 ? Answer<Message>{refused(*error, std::strerror(*error))} : Answer<Message>{*answer};
 }
 
 Answer<SaCheckpoint> XfrmRequests::read(const SaId& id) {

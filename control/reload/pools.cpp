@@ -23,9 +23,11 @@ KeyPath addresses_of(const PoolConfig& pool) {
     return pool.link == Link::none ? path : below(path, {to_string(pool.link)});
 }
 
+// Of one peering and link: the same pool, whatever else of it has changed.
+bool is_same(const PoolConfig& a, const PoolConfig& b) { return a.zone == b.zone && a.link == b.link; }
+
 const PoolConfig* find(const Pools& pools, const PoolConfig& like) {
-    const auto it = std::ranges::find_if(
-        pools, [&](const PoolConfig& pool) { return pool.zone == like.zone && pool.link == like.link; });
+    const auto it = std::ranges::find_if(pools, [&](const PoolConfig& pool) { return is_same(pool, like); });
     return it == pools.end() ? nullptr : &*it;
 }
 
@@ -212,8 +214,7 @@ std::vector<ConfigChange> compare_pools(const Pools& running, const Pools& wante
 void note_blocks(Pools& had_blocks, const Pools& running) {
     for (const PoolConfig& pool : running) {
         if (pool.block_ports != 0) {
-            std::erase_if(had_blocks,
-                          [&](const PoolConfig& had) { return had.zone == pool.zone && had.link == pool.link; });
+            std::erase_if(had_blocks, [&](const PoolConfig& had) { return is_same(had, pool); });
             had_blocks.push_back(pool);
         }
     }

@@ -2,13 +2,13 @@
 #include "control/netlink/mirror.hpp"
 
 #include "control/netlink/requests.hpp"
+#include "tests/unit/control/netlink/descriptor_limit.hpp"
 #include "tests/unit/control/netlink/message_builder.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/resource.h>
 #include <unistd.h>
 #include <nlohmann/json.hpp>
 
@@ -17,6 +17,7 @@
 #include <fstream>
 #include <iostream>
 #include <map>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -404,10 +405,7 @@ TEST_F(MirrorTest, AnAuditCountsWhatTheMirrorHadWrongAndNotWhatIsOnItsWay) {
 TEST_F(MirrorTest, ADumpWaitsUntilTheMachineHasDescriptorsAgain) {
     run("ip addr add 172.16.0.1/30 dev a0");
     start();
-    rlimit before{};
-    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
-    const rlimit none{3, before.rlim_max};
-    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+    std::optional<test::DescriptorLimit> no_more{3};
     mirror_->request_resync();
     for (int i = 0; i < 20; ++i) {
         pollfd ready{mirror_->fd(), POLLIN, 0};
@@ -417,7 +415,7 @@ TEST_F(MirrorTest, ADumpWaitsUntilTheMachineHasDescriptorsAgain) {
     EXPECT_FALSE(mirror_->in_sync());
     EXPECT_GE(mirror_->metrics().retries, 2u);
     EXPECT_LT(mirror_->metrics().retries, 8u) << "it waits longer each time";
-    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    no_more.reset();
     expected_problems_ = problems_;
     run("ip route add 10.5.0.0/16 via 172.16.0.2");
     settle(3500);

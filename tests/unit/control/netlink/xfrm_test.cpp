@@ -4,19 +4,20 @@
 #include "control/netlink/xfrm_decode.hpp"
 #include "control/netlink/xfrm_mirror.hpp"
 #include "control/netlink/xfrm_requests.hpp"
+#include "tests/unit/control/netlink/descriptor_limit.hpp"
 #include "tests/unit/control/netlink/message_builder.hpp"
 
 #include <gtest/gtest.h>
 #include <linux/in.h>
 #include <linux/xfrm.h>
 #include <sched.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -394,14 +395,11 @@ TEST(XfrmSocket, ADumpThatFailsAgainAndAgainIsNamedOnce) {
         std::vector<std::string> lines;
         auto mirror = XfrmMirror::open(listener, [&](std::string_view what) { lines.emplace_back(what); });
         ASSERT_TRUE(mirror) << mirror.error().what;
-        rlimit normal{};
-        ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &normal), 0);
-        const rlimit none{0, normal.rlim_max};
-        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);  // no socket can be had
+        std::optional<DescriptorLimit> no_socket_can_be_had{0};
         for (int i = 0; i < 3; ++i) {
             EXPECT_FALSE((*mirror)->resync());
         }
-        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &normal), 0);
+        no_socket_can_be_had.reset();
         EXPECT_EQ(lines.size(), 1u);
         EXPECT_EQ((*mirror)->metrics().errors, 3u);
         EXPECT_TRUE((*mirror)->resync());
@@ -533,15 +531,12 @@ TEST(XfrmSocket, AnAuditThatCannotBeginIsNamedOnce) {
         std::vector<std::string> lines;
         auto mirror = XfrmMirror::open(listener, [&](std::string_view what) { lines.emplace_back(what); });
         ASSERT_TRUE(mirror) << mirror.error().what;
-        rlimit normal{};
-        ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &normal), 0);
-        const rlimit none{0, normal.rlim_max};
-        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);  // no socket can be had
+        std::optional<DescriptorLimit> no_socket_can_be_had{0};
         for (int i = 0; i < 3; ++i) {
             (*mirror)->request_audit();
             EXPECT_FALSE((*mirror)->auditing());
         }
-        ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &normal), 0);
+        no_socket_can_be_had.reset();
         EXPECT_EQ(lines.size(), 1u);
         EXPECT_EQ((*mirror)->metrics().errors, 3u);
         (*mirror)->request_audit();
